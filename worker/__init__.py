@@ -1,0 +1,1 @@
+"""order-sync: the worker that makes Walmart agree with commerce."""

@@ -1,0 +1,96 @@
+"""One event on its way through the worker: the record as it lay in Kafka, the event read from it, its identity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from schemas.events import OrderCancelled, OrderShipped
+from worker.errors import Failure
+from worker.outcome import Progress
+
+
+class Record(NamedTuple):
+    """A Kafka record, untouched: what a dead letter must keep byte for byte."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+
+    @property
+    def coordinates(self) -> str:
+        """`topic/partition/offset`: the name of an event that has no readable identity."""
+        return f"{self.topic}/{self.partition}/{self.offset}"
+
+    @property
+    def size(self) -> int:
+        """Bytes held in memory, roughly: key, value and headers."""
+        return len(self.key or b"") + len(self.value or b"") + sum(len(name) + len(value or b"") for name, value in self.headers)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A CloudEvent of ours, read and valid. `time` is epoch seconds, or None where the envelope has none."""
+
+    source: str
+    id: str
+    type: str
+    time: float | None
+    data: OrderShipped | OrderCancelled
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What could be read of the envelope, also where the event is refused: for results and logs."""
+
+    source: str | None = None
+    id: str | None = None
+    type: str | None = None
+    time: float | None = None
+    store: str | None = None
+    order: str | None = None
+    commerce_order: str | None = None
+    shipment: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an unfinished event lies in the dead-letter topic."""
+
+    partition: int
+    offset: int
+
+
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """One event being handled. Compared by identity: two deliveries of one event are two deliveries."""
+
+    record: Record
+    event: Event | None
+    envelope: Envelope
+    refusal: Failure | None
+    """Why the record is no event; exactly one of `event` and `refusal` is set."""
+    key: str
+    """Identity `topic|source|id`, or the coordinates: also the key of its dead letter."""
+    lane: str
+    """The order id; where that cannot be read the record's key; else the coordinates."""
+    received_at: float
+    """Epoch seconds."""
+    epoch: int = 0
+    """The assignment under which it was read."""
+    replay_number: int = 0
+    room_place: Place | None = None
+    """Set when it was taken out of the waiting room instead of an input topic."""
+    first_seen: float = 0.0
+    progress: Progress = field(default_factory=Progress)
+    told_retrying: bool = False
+
+    @property
+    def happened_at(self) -> float:
+        """Epoch seconds of the event itself: `ce_time`, else the record's time. Latency counts from here."""
+        time = self.envelope.time
+        return time if time is not None else self.record.timestamp_ms / 1000

@@ -1,0 +1,173 @@
+"""What one attempt at an event can end in. Outcomes are values; `Verdict | Again` is all there is.
+
+    Outcome
+      ├── Verdict   final: succeeded or failed, becomes a dead letter (if failed), a result and a finished offset
+      └── Again     not settled: try once more after a while (the lane keeps the event)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Literal
+
+from schemas.results import Effect, InventoryState, LineState, Operation, WalmartStatus
+from worker.errors import Failure
+
+
+@dataclass(frozen=True, slots=True)
+class LineOutcome:
+    """What became of some units of one line. `reason`: an error code, or Walmart's reason of a confirmed cancel."""
+
+    line_number: str | None
+    sku: str | None
+    quantity: int
+    tracking_number: str | None
+    state: LineState
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InventoryOutcome:
+    """What became of one inventory update."""
+
+    sku: str
+    ship_node: str | None
+    quantity: int
+    state: InventoryState
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """A warning: a code of `WARNINGS` and its particulars."""
+
+    code: str
+    message: str
+
+
+WARNINGS: dict[str, str] = {
+    "carrier_corrected": "The number clearly belongs to a supported carrier and was sent under that carrier.",
+    "tracking_cleaned": "Characters that Walmart forbids were taken out of a tracking number.",
+    "same_tracking_open_quantity": "Walmart already shows as many units under this number; open units were left alone. "
+    "Send tracking_total if they are in the same box.",
+    "tracking_superseded": "The number was corrected away earlier; nothing was sent.",
+    "corrected_before_shipping": "The replaced number was never shown; the units were shipped with the new number.",
+    "package_without_units": "The shipment has more packages than units; this tracking number could not be placed.",
+    "ship_date_adjusted": "shipped_at was slightly off and was sent as the nearest allowed time.",
+    "reason_not_supported": "The order does not support this cancel reason; it was passed on all the same.",
+    "inventory_skipped": "An inventory update was not sent.",
+    "inventory_failed": "An inventory update could not be sent; the cancellation stands.",
+    "acknowledge_refused": "Walmart refused the acknowledgement; the work went on.",
+    "identity_reused": "Another event with the same identity but other bytes is known; this one is named by its coordinates.",
+    "seller_order_id_cut": "commerce_order_id was cut to Walmart's 30 characters.",
+}
+"""Warning codes and what they mean: the only place they are defined."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmedUnits:
+    """Units of a line that Walmart confirmed for this event: shipped under a number, or cancelled (number is null)."""
+
+    line_number: str
+    quantity: int
+    tracking_number: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRequest:
+    """A call that observe mode would have sent."""
+
+    method: str
+    path: str
+    body: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The final word on an event. `failure` is set exactly when the event failed."""
+
+    operation: Operation | None
+    effect: Effect
+    failure: Failure | None = None
+    walmart_status: WalmartStatus | None = None
+    lines: tuple[LineOutcome, ...] = ()
+    inventory: tuple[InventoryOutcome, ...] = ()
+    warnings: tuple[Warned, ...] = ()
+    confirmed: tuple[ConfirmedUnits, ...] = ()
+    """Goes into the dead letter, so that a replay never sends these units again."""
+    planned: tuple[PlannedRequest, ...] = ()
+    observed: bool = False
+
+    @property
+    def status(self) -> Literal["succeeded", "failed"]:
+        """`failed` exactly when there is a failure."""
+        return "succeeded" if self.failure is None else "failed"
+
+
+class Trouble(Enum):
+    """Why an event is tried again: the class decides what ends it."""
+
+    NOT_SENT = "not_sent"
+    """The call never left (or was turned away by the gateway): safe to send again."""
+    THROTTLED = "throttled"
+    """The account's budget is used up."""
+    CREDENTIALS = "credentials"
+    """The account is turned away as a whole."""
+    UNKNOWN = "unknown"
+    """A write may or may not have worked: read before anything is sent again."""
+    NO_CAUSE = "no_cause"
+    """Refused without a named cause; may be an outage. Final after `min_tries`."""
+    SHIPMENTS = "shipments"
+    """A cancel waits for shipments of its order, which may pass it."""
+    OURS = "ours"
+    """Something of ours (settings, Kafka) is not ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Not settled yet: the lane tries again, no sooner than `after_s` (None: the lane's own backoff)."""
+
+    trouble: Trouble
+    failure: Failure
+    after_s: float | None = None
+    operation: Operation | None = None
+    walmart_status: WalmartStatus | None = None
+
+
+Outcome = Verdict | Again
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """A write whose outcome is unknown: what the order must show if it worked, and when an old read may be believed."""
+
+    expected: tuple[ConfirmedUnits, ...]
+    """Per line and number the units *shown in total* once the call has worked (number null: cancelled units)."""
+    believe_at: float
+    """Epoch seconds: the call's deadline plus the read-lag allowance."""
+    leaves_open: bool
+    """True: a repeat would not be refused by Walmart, so an old read must be believed only late and twice."""
+    correction: bool = False
+
+
+@dataclass(slots=True)
+class Progress:
+    """What an event has been through so far; lives as long as the event and is owned by its lane."""
+
+    attempts: int = 0
+    """Tries of the whole event, this one included."""
+    failed_tries: int = 0
+    """Consecutive tries that ended in Again; drives the backoff and `min_tries`."""
+    confirmed: tuple[ConfirmedUnits, ...] = ()
+    unsettled: Unsettled | None = None
+    applied: bool = False
+    """Something was changed at Walmart for this event by an earlier try."""
+    posting: bool = False
+    """A write is on its way right now: a rebalance waits for it."""
+    correlation_id: str | None = None
+    """Of the latest call."""
+    waited_budget_s: float = 0.0
+    waited_retry_s: float = 0.0
+    warned: tuple[Warned, ...] = ()
+    story: list[str] = field(default_factory=list)
