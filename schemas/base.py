@@ -50,5 +50,5 @@ Quantity = Annotated[StrictInt, Field(ge=1, le=MAX_QUANTITY)]
 Total = Annotated[StrictInt, Field(ge=0, le=MAX_QUANTITY)]
 """Units so far, a whole number from 0."""
 
-PurchaseOrderId = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")]
+PurchaseOrderId = Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 """Walmart's purchase order id. Text: 13 to 15 digits today, and it becomes part of a URL."""

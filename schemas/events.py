@@ -190,7 +190,7 @@ class OrderCancelled(Model):
         return self
 
 
-EVENT_MODELS: Final[dict[str, type[OrderShipped] | type[OrderCancelled]]] = {
+EVENT_MODELS: Final[dict[str, type[OrderShipped | OrderCancelled]]] = {
     ORDER_SHIPPED_TYPE: OrderShipped,
     ORDER_CANCELLED_TYPE: OrderCancelled,
 }

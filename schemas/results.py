@@ -17,9 +17,7 @@ WalmartStatus = Literal["open", "partially_shipped", "shipped", "cancelled"]
 OrderStatus = Literal["open", "partially_shipped", "shipped", "cancelled", "error"]
 LineState = Literal["confirmed", "rejected", "unknown"]
 InventoryState = Literal["updated", "skipped", "failed"]
-Category = Literal[
-    "data", "mapping", "configuration", "conflict", "credentials", "throttled", "walmart", "internal"
-]
+Category = Literal["data", "mapping", "configuration", "conflict", "credentials", "throttled", "walmart", "internal"]
 Owner = Literal["commerce", "configuration", "merchant", "walmart", "worker"]
 
 

@@ -29,7 +29,11 @@ class Record(NamedTuple):
     @property
     def size(self) -> int:
         """Bytes held in memory, roughly: key, value and headers."""
-        return len(self.key or b"") + len(self.value or b"") + sum(len(name) + len(value or b"") for name, value in self.headers)
+        return (
+            len(self.key or b"")
+            + len(self.value or b"")
+            + sum(len(name) + len(value or b"") for name, value in self.headers)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """What one attempt at an event can end in. Outcomes are values; `Verdict | Again` is all there is.
 
-    Outcome
-      ├── Verdict   final: succeeded or failed, becomes a dead letter (if failed), a result and a finished offset
-      └── Again     not settled: try once more after a while (the lane keeps the event)
+Outcome
+  ├── Verdict   final: succeeded or failed, becomes a dead letter (if failed), a result and a finished offset
+  └── Again     not settled: try once more after a while (the lane keeps the event)
 """
 
 from __future__ import annotations

@@ -203,7 +203,7 @@ class LimitSettings(Section):
 class HttpSettings(Section):
     """Metrics and health."""
 
-    host: str = "0.0.0.0"
+    host: str = "0.0.0.0"  # noqa: S104  # a scraper comes from another machine
     """Address to listen on."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 9464
     """0: any free port (told in the log)."""

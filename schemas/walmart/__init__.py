@@ -1,0 +1,1 @@
+"""Walmart's shapes: the order as read, the payloads as sent, carrier names."""

@@ -8,6 +8,7 @@ nothing here fails on what it does not know; only an order without id or lines i
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from schemas.results import WalmartStatus
@@ -15,7 +16,7 @@ from schemas.results import WalmartStatus
 _SHIPPED: Final = frozenset({"shipped", "delivered", "refund", "refunded"})
 
 
-class OrderUnreadable(ValueError):
+class OrderUnreadableError(ValueError):
     """The body is JSON but not an order; the text names what is missing."""
 
 
@@ -88,19 +89,19 @@ class Order:
 def read_order(body: Any) -> Order:
     """Read a decoded JSON body, with or without the `order` wrapper.
 
-    Raises OrderUnreadable when there is no purchase order id or no usable line.
+    Raises OrderUnreadableError when there is no purchase order id or no usable line.
     """
     if not isinstance(body, dict):
-        raise OrderUnreadable(f"expected an object, got {type(body).__name__}")
+        raise OrderUnreadableError(f"expected an object, got {type(body).__name__}")
     order = body.get("order")
     if not isinstance(order, dict):
         order = body
     number = order.get("purchaseOrderId")
     if number is None or number == "":
-        raise OrderUnreadable("purchaseOrderId is missing")
+        raise OrderUnreadableError("purchaseOrderId is missing")
     lines = tuple(_read_line(line) for line in _many(order.get("orderLines"), "orderLine"))
     if not lines:
-        raise OrderUnreadable("orderLines.orderLine is missing or empty")
+        raise OrderUnreadableError("orderLines.orderLine is missing or empty")
     shipping = order.get("shippingInfo")
     node = order.get("shipNode")
     return Order(
@@ -114,7 +115,7 @@ def read_order(body: Any) -> Order:
 
 def _read_line(line: Any) -> OrderLine:
     if not isinstance(line, dict) or line.get("lineNumber") in (None, ""):
-        raise OrderUnreadable("a line without lineNumber")
+        raise OrderUnreadableError("a line without lineNumber")
     created = acknowledged = cancelled = 0
     parcels: list[Parcel] = []
     for entry in _many(line.get("orderLineStatuses"), "orderLineStatus"):
@@ -150,7 +151,8 @@ def _read_line(line: Any) -> OrderLine:
         acknowledged=acknowledged,
         cancelled=cancelled,
         parcels=tuple(parcels),
-        buyer_asked_to_cancel=asked is not None and str(asked).strip().casefold() not in ("", "false", "no", "0", "null"),
+        buyer_asked_to_cancel=asked is not None
+        and str(asked).strip().casefold() not in ("", "false", "no", "0", "null"),
     )
 
 
@@ -169,6 +171,8 @@ def _many(holder: Any, name: str) -> list[Any]:
 def _amount(quantity: Any) -> int:
     """`{"unitOfMeasurement": "EACH", "amount": "2"}` as a number of units; nonsense counts as 0."""
     amount = quantity.get("amount") if isinstance(quantity, dict) else quantity
+    if amount is None:
+        return 0
     try:
         return max(0, int(float(amount)))
     except (TypeError, ValueError, OverflowError):
@@ -185,13 +189,11 @@ def _milliseconds(value: Any) -> int | None:
         return None
     if isinstance(value, int | float):
         return int(value)
-    from datetime import UTC, datetime
-
     text = str(value).strip()
     if text.isdigit():
         return int(text)
     try:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        moment = datetime.fromisoformat(text)
     except ValueError:
         return None
     if moment.tzinfo is None:

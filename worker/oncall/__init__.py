@@ -1,0 +1,1 @@
+"""Reading and replaying unfinished events, for people."""

@@ -1,0 +1,1 @@
+"""Unfinished events in the dead-letter topic: record format, table, tail, writer."""

@@ -1,0 +1,1 @@
+"""The mission: plan what makes Walmart agree (pure), then apply it."""

@@ -20,7 +20,7 @@ class CallKind(Enum):
     THROTTLED = "throttled"
     """429, made by the gateway before the service: nothing was written."""
     REFUSED = "refused"
-    """Refused with a named cause (400 with a data error, 404, 405, 406, 415 ...): nothing was written by *this* call."""
+    """Refused with a named cause (400 data error, 404, 405, 406, 415): nothing was written by *this* call."""
     REFUSED_WITHOUT_CAUSE = "refused_without_cause"
     """A 4xx without a usable cause (bare INVALID_REQUEST, HTML, empty): may be an outage."""
     UNKNOWN = "unknown"
