@@ -1,0 +1,316 @@
+"""Every metric of the worker, defined once. `METRICS.md` is generated from here and a test fails when they drift.
+
+How the app uses it: one `Metrics` per process, handed to the rooms; an attribute is a family, its label values are
+typed and positional. What is told in several metrics at once has a method, so that they cannot disagree::
+
+    metrics = Metrics(slo_seconds=settings.timing.slo_seconds, accounts=settings.accounts, topics=(...))
+    metrics.received("commerce.order-shipped.v1")
+    metrics.settled(verdict, latency_seconds=2.0, calls=3, waited_budget_seconds=0.0, counts_for_slo=True)
+    metrics.commit("committed", 0.003)
+    metrics.call("main", "ship", "ok", 0.21)
+    metrics.lag_records.set(12, "commerce.order-shipped.v1", 3)      # .forget(topic, partition) when it is given away
+    metrics.dead_letters.replace({("dead", "carrier_unmapped"): 4})  # all there are, as a snapshot
+    metrics.at_scrape(lambda: metrics.events_in_flight.set(engine.in_flight))
+    body, content_type = metrics.render(accept=None)
+
+Labels are bounded: no ids; accounts, stores and topics are the configured names only.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Callable, Iterable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal, TypeVar, get_args
+
+from prometheus_client import GCCollector, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+
+from schemas.results import Effect, Operation, Status
+from worker.errors import ERRORS
+from worker.outcome import WARNINGS, Again, Trouble, Verdict
+from worker.telemetry.instruments import NONE, Definition, Label, Registry, labels
+
+PREFIX = "order_sync_"
+
+CallName = Literal["token", "token_detail", "get_order", "acknowledge", "ship", "cancel", "put_inventory"]
+CallOutcome = Literal["ok", "not_sent", "unauthorized", "throttled", "refused", "refused_without_cause", "unknown"]
+CommitOutcome = Literal["committed", "refused", "failed"]
+Slo = Literal["good", "bad"]
+SloCause = Literal["failed", "budget", "late"]
+WaitReason = Literal["budget", "retry"]
+GateState = Literal["open", "slow", "closed"]
+RoomState = Literal["dead", "waiting", "replay"]
+Part = Literal["intake", "decode", "lanes", "sync", "walmart", "report", "parked", "rebalance", "telemetry"]
+
+_CODES = tuple(ERRORS)
+_TROUBLES = tuple(trouble.value for trouble in Trouble)
+
+OPERATION: Label[Operation | None] = Label(
+    "operation", "what the event does; none: not readable", (*get_args(Operation), None)
+)
+STATUS: Label[Status] = Label("status", "status of the result", get_args(Status))
+EFFECT: Label[Effect] = Label("effect", "effect of the result", get_args(Effect))
+CODE: Label[str] = Label("code", "code of worker/ERRORS.md", _CODES)
+CODE_OR_NONE: Label[str | None] = Label("code", "code of worker/ERRORS.md; none: succeeded", (*_CODES, None))
+WARNING: Label[str] = Label("code", "warning code of worker/ERRORS.md", tuple(WARNINGS))
+TROUBLE: Label[str] = Label("trouble", "why it is tried again", _TROUBLES)
+SLO: Label[Slo] = Label("slo", "good: succeeded within the SLO time", get_args(Slo))
+CAUSE: Label[SloCause] = Label(
+    "cause",
+    "failed; budget: in time but for the waits for Walmart's call budget; late: the rest",
+    get_args(SloCause),
+)
+WAIT: Label[WaitReason] = Label(
+    "reason", "budget: for Walmart's call budget; retry: between tries", get_args(WaitReason)
+)
+CALL: Label[CallName] = Label("operation", "the call", get_args(CallName))
+CALL_OUTCOME: Label[CallOutcome] = Label(
+    "outcome", "what is known about it; unknown: may or may not have worked", get_args(CallOutcome)
+)
+COMMIT: Label[CommitOutcome] = Label(
+    "outcome", "refused: not the owner any more; failed: no answer", get_args(CommitOutcome)
+)
+GATE: Label[GateState] = Label("state", "state of the gate", get_args(GateState))
+ROOM: Label[RoomState] = Label("state", "state of the unfinished event", get_args(RoomState))
+PART: Label[Part] = Label("part", "the room it happened in", get_args(Part))
+PARTITION: Label[int] = Label("partition", "partition number, of those assigned to this worker")
+VERSION: Label[str] = Label("version", "version of order-sync")
+PYTHON: Label[str] = Label("python", "version of Python")
+
+LATENCY_EDGES = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 600, 1_800, 3_600, 14_400, 86_400)
+CALL_EDGES = (0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20)
+KAFKA_EDGES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40)
+CALLS_EDGES = (0, 1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 50)
+
+F = TypeVar("F", bound=Callable[[], None])
+
+
+class Metrics:
+    """The registry: one instance per process."""
+
+    def __init__(self, *, slo_seconds: float = 300, accounts: Iterable[str] = (), topics: Iterable[str] = ()) -> None:
+        account: Label[str] = Label("account", "name of a configured account", tuple(accounts))
+        topic: Label[str] = Label("topic", "name of a configured topic", tuple(topics))
+        self.slo_seconds = slo_seconds
+        self._at_scrape: list[Callable[[], None]] = []
+        self._registry = registry = Registry(PREFIX)
+        counter, gauge, histogram = registry.counter, registry.gauge, registry.histogram
+
+        # -- events
+        self.events_received = counter("events_received_total", "Records read from the input topics.", labels(topic))
+        self.results = counter(
+            "results_total",
+            "Sync results published: final ones, and `retrying` ones for events not settled after the SLO time.",
+            labels(OPERATION, STATUS, EFFECT, CODE_OR_NONE),
+        )
+        self.event_latency = histogram(
+            "event_latency_seconds",
+            "From the event's own time to its final result.",
+            labels(OPERATION),
+            unit="seconds",
+            buckets=tuple(sorted({*LATENCY_EDGES, float(slo_seconds)})),
+        )
+        self.slo_events = counter(
+            "slo_events_total",
+            "Events counted for the freshness objective, first delivery only, each once: good = succeeded within the "
+            "SLO time of its own time. One that is still not settled then counts as bad at that moment.",
+            labels(SLO),
+        )
+        self.slo_missed = counter("slo_missed_total", "The bad ones of slo_events_total by cause.", labels(CAUSE))
+        self.waited = counter(
+            "event_waited_seconds_total", "Seconds that finished events had waited.", labels(WAIT), unit="seconds"
+        )
+        self.warnings = counter("warnings_total", "Warnings in results.", labels(WARNING))
+        self.retries = counter("retries_total", "Tries that ended in another try.", labels(TROUBLE))
+        self.retrying_events = gauge("retrying_events", "Events in memory between two tries.", NONE, unit="events")
+        self.misplaced_keys = counter(
+            "misplaced_keys_total",
+            "Records that lie in another partition than murmur2 of their key: a producer uses another partitioner.",
+            labels(topic),
+        )
+        self.internal_errors = counter("internal_errors_total", "Unexpected exceptions: bugs of ours.", labels(PART))
+
+        # -- Walmart
+        self.walmart_calls = counter("walmart_calls_total", "Calls to Walmart.", labels(account, CALL, CALL_OUTCOME))
+        self.walmart_call_seconds = histogram(
+            "walmart_call_seconds", "Time of one call, all of it.", labels(CALL), unit="seconds", buckets=CALL_EDGES
+        )
+        self.walmart_throttled = counter("walmart_throttled_total", "Calls answered with 429.", labels(account, CALL))
+        self.calls_per_event = histogram(
+            "calls_per_event", "Calls a finished event has taken.", NONE, unit="calls", buckets=CALLS_EDGES
+        )
+        self.budget_left = gauge(
+            "budget_left",
+            "Calls left in Walmart's budget, as its latest answer said.",
+            labels(account, CALL),
+            unit="calls",
+        )
+        self.gates = gauge("gates", "Gates (one per account and endpoint group) by state.", labels(GATE), unit="gates")
+
+        # -- work in memory
+        self.events_queued = gauge(
+            "events_queued", "Events held in memory, those in flight included.", NONE, unit="events"
+        )
+        self.events_queued_bytes = gauge("events_queued_bytes", "Their keys, values and headers.", NONE, unit="bytes")
+        self.events_in_flight = gauge("events_in_flight", "Events being worked on.", NONE, unit="events")
+        self.lanes = gauge("lanes", "Orders with at least one event in memory.", NONE, unit="orders")
+
+        # -- dead letters
+        self.dead_letters = gauge(
+            "dead_letters",
+            "Unfinished events in the dead-letter partitions this worker owns.",
+            labels(ROOM, CODE),
+            unit="events",
+        )
+        self.dead_letters_written = counter("dead_letters_written_total", "Dead letters written.", labels(CODE))
+
+        # -- Kafka
+        self.lag_records = gauge(
+            "lag_records",
+            "Records of the partition that are not finished: its end less the committed offset.",
+            labels(topic, PARTITION),
+            unit="records",
+        )
+        self.lag_seconds = gauge(
+            "lag_seconds",
+            "Age of the oldest record of the partition that is not finished; 0: none.",
+            labels(topic, PARTITION),
+            unit="seconds",
+        )
+        self.commits = counter("commits_total", "Offset commits.", labels(COMMIT))
+        self.commit_seconds = histogram(
+            "commit_seconds", "Time of one offset commit.", NONE, unit="seconds", buckets=KAFKA_EDGES
+        )
+        self.rebalances = counter("rebalances_total", "Assignments received.", NONE)
+        self.partitions_assigned = gauge(
+            "partitions_assigned", "Input partitions of this worker, both topics.", NONE, unit="partitions"
+        )
+        self.publish_seconds = histogram(
+            "publish_seconds",
+            "From handing a record to the producer to the acknowledgement of all replicas.",
+            labels(topic),
+            unit="seconds",
+            buckets=KAFKA_EDGES,
+        )
+        self.publish_failures = counter("publish_failures_total", "Records Kafka did not acknowledge.", labels(topic))
+        self.intake_paused = gauge(
+            "intake_paused", "1: nothing is read for want of room (or after a run of bugs).", NONE
+        )
+
+        # -- the process
+        self.last_progress = gauge(
+            "last_progress_timestamp_seconds", "When an event was last finished (epoch).", NONE, unit="seconds"
+        )
+        self.build_info = gauge(
+            "build_info",
+            "Always 1.",
+            labels(VERSION, PYTHON),
+        )
+        self.build_info.set(1, _version(), platform.python_version())
+        ProcessCollector(registry=registry.prometheus)
+        GCCollector(registry=registry.prometheus)
+
+    @property
+    def definitions(self) -> tuple[Definition, ...]:
+        """Every metric defined here, in order: what the reference page is made of."""
+        return tuple(self._registry.definitions)
+
+    # -- things told in several metrics at once
+
+    def received(self, topic: str) -> None:
+        """A record was read."""
+        self.events_received.inc(topic)
+
+    def settled(
+        self,
+        verdict: Verdict,
+        *,
+        latency_seconds: float,
+        calls: int,
+        waited_budget_seconds: float = 0.0,
+        waited_retry_seconds: float = 0.0,
+        counts_for_slo: bool,
+    ) -> None:
+        """An event's final result is acknowledged.
+
+        Args:
+            verdict: Its outcome.
+            latency_seconds: From the event's own time to the result (a clock that is ahead may make it negative).
+            calls: Calls to Walmart it took.
+            waited_budget_seconds: Seconds it waited for Walmart's call budget.
+            waited_retry_seconds: Seconds it waited between tries.
+            counts_for_slo: First delivery, and `still_retrying` was not told before (that counted it already).
+        """
+        latency = max(0.0, latency_seconds)
+        code = verdict.failure.code if verdict.failure is not None else None
+        self.results.inc(verdict.operation, verdict.status, verdict.effect, code)
+        self.event_latency.observe(latency, verdict.operation)
+        self.calls_per_event.observe(calls)
+        if waited_budget_seconds > 0:
+            self.waited.add(waited_budget_seconds, "budget")
+        if waited_retry_seconds > 0:
+            self.waited.add(waited_retry_seconds, "retry")
+        for warning in verdict.warnings:
+            self.warnings.inc(warning.code)
+        if counts_for_slo:
+            if verdict.failure is not None:
+                self._missed("failed")
+            elif latency <= self.slo_seconds:
+                self.slo_events.inc("good")
+            else:
+                self._missed("budget" if latency - waited_budget_seconds <= self.slo_seconds else "late")
+
+    def still_retrying(
+        self, again: Again, *, effect: Effect, waited_budget_seconds: float = 0.0, counts_for_slo: bool
+    ) -> None:
+        """A `retrying` result is acknowledged: the event is not settled after the SLO time, which makes it bad now."""
+        self.results.inc(again.operation, "retrying", effect, again.failure.code)
+        if counts_for_slo:
+            self._missed("budget" if again.trouble is Trouble.THROTTLED or waited_budget_seconds > 0 else "late")
+
+    def call(self, account: str, name: CallName, outcome: CallOutcome, seconds: float) -> None:
+        """One call to Walmart ended."""
+        self.walmart_calls.inc(account, name, outcome)
+        self.walmart_call_seconds.observe(seconds, name)
+        if outcome == "throttled":
+            self.walmart_throttled.inc(account, name)
+
+    def commit(self, outcome: CommitOutcome, seconds: float) -> None:
+        """One commit ended."""
+        self.commits.inc(outcome)
+        self.commit_seconds.observe(seconds)
+
+    def _missed(self, cause: SloCause) -> None:
+        self.slo_events.inc("bad")
+        self.slo_missed.inc(cause)
+
+    # -- reading
+
+    def at_scrape(self, refresh: F) -> F:
+        """Have `refresh` called before each scrape: for gauges that are read off somewhere instead of counted."""
+        self._at_scrape.append(refresh)
+        return refresh
+
+    def render(self, accept: str | None = None) -> tuple[bytes, str]:
+        """The page for Prometheus and its content type, in the format the `Accept` header asks for."""
+        for refresh in self._at_scrape:
+            try:
+                refresh()
+            except Exception:  # noqa: BLE001  # one gauge that cannot be read must not hide all the others
+                self.internal_errors.inc("telemetry")
+        encode, content_type = choose_encoder(accept or "")
+        return encode(self._registry.prometheus), content_type
+
+    def value(self, name: str, **label_values: str) -> float:
+        """A sample's value as a scraper would see it (0 where it does not exist yet): for tests and the CLI."""
+        found = self._registry.prometheus.get_sample_value(f"{PREFIX}{name}", label_values)
+        return 0.0 if found is None or math.isnan(found) else found
+
+
+def _version() -> str:
+    try:
+        return version("order-sync")
+    except PackageNotFoundError:
+        return "unknown"
