@@ -6,9 +6,23 @@ while unknown *fields* are tolerated: a newer producer must not break an older w
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from datetime import datetime
+from typing import Annotated, Final
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    WithJsonSchema,
+)
+from pydantic_core import InitErrorDetails
 
 MAX_QUANTITY = 1_000_000
 """Upper bound of one quantity or total, in units. No marketplace line comes near it; a larger number is a mistake."""
@@ -20,23 +34,66 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
 
-def _time_is_text(value: object) -> object:
+def misplaced(model: str, problems: dict[tuple[str | int, ...], str]) -> ValidationError:
+    """An error for a rule over several fields: each message is reported at its own field, not at the whole object."""
+    return ValidationError.from_exception_data(
+        model,
+        [
+            InitErrorDetails(type="value_error", loc=place, input=None, ctx={"error": ValueError(message)})
+            for place, message in problems.items()
+        ],
+    )
+
+
+_RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?P<zone>[Zz]|[+-]\d\d:\d\d)?", re.ASCII)
+_TIME_EXAMPLE: Final = "2026-11-20T15:03:58Z"
+_YEARS: Final = range(2000, 2200)
+
+
+def parse_time(text: str) -> datetime:
+    """RFC 3339 text with zone as a time.
+
+    Raises ValueError with a reason for people; also for years outside 2000 to 2199, which only defaults and
+    overflows produce (0001-01-01 is the empty date of several languages).
+    """
+    match = _RFC_3339.fullmatch(text)
+    if match is None:
+        raise ValueError(f"must be an RFC 3339 time with zone such as {_TIME_EXAMPLE}")
+    if match["zone"] is None:
+        raise ValueError(f"has no zone; add Z (UTC) or an offset, as in {_TIME_EXAMPLE}")
+    try:
+        time = datetime.fromisoformat(text.upper())
+    except ValueError as error:
+        raise ValueError(f"is no time that exists ({error})") from None
+    if time.year not in _YEARS:
+        raise ValueError(f"must lie between the years {_YEARS.start} and {_YEARS.stop - 1}")
+    return time
+
+
+def _read_time(value: object) -> datetime:
     # pydantic would read numbers (and numeric text) as seconds since 1970; in this contract a time is RFC 3339 text.
-    if not isinstance(value, str):
-        raise ValueError("must be a text, an RFC 3339 time with zone such as 2026-11-20T15:03:58Z")
-    if value.strip("+-0123456789.") == "":
-        raise ValueError("must be an RFC 3339 time with zone such as 2026-11-20T15:03:58Z, not a number")
-    return value
+    if isinstance(value, str):
+        return parse_time(value)
+    if isinstance(value, datetime):
+        return value
+    raise ValueError(f"must be a text, an RFC 3339 time with zone such as {_TIME_EXAMPLE}")
+
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def _visible(value: str) -> str:
-    if any(ord(character) < 0x20 or ord(character) == 0x7F for character in value):
+    if _CONTROL.search(value):
         raise ValueError("must not contain control characters")
     return value
 
 
-Time = Annotated[AwareDatetime, BeforeValidator(_time_is_text, json_schema_input_type=str)]
-"""RFC 3339 text with a zone."""
+Time = Annotated[
+    AwareDatetime,
+    BeforeValidator(_read_time),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+"""RFC 3339 text with a zone, years 2000 to 2199."""
 
 Text = Annotated[StrictStr, Field(max_length=1_000), AfterValidator(_visible)]
 """Free text, possibly empty, at most 1,000 characters, no control characters."""

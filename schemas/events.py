@@ -5,12 +5,11 @@ The envelope (CloudEvents 1.0) is read in `schemas.cloudevents`. Quantities are 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Final
 
 from pydantic import Field, model_validator
 
-from schemas.base import Model, Name, PurchaseOrderId, Quantity, Text, Time, Total
+from schemas.base import Model, Name, PurchaseOrderId, Quantity, Text, Time, Total, misplaced
 
 ORDER_SHIPPED_TYPE: Final = "commerce.order.shipped.v1"
 ORDER_CANCELLED_TYPE: Final = "commerce.order.cancelled.v1"
@@ -113,24 +112,20 @@ class OrderShipped(Model):
 
     @model_validator(mode="after")
     def _items_stand_in_one_place(self) -> OrderShipped:
-        told = [index for index, package in enumerate(self.packages) if package.items is not None]
-        if self.items is None:
-            silent = [index for index in range(len(self.packages)) if index not in told]
-            if silent:
-                raise ValueError(
-                    f"packages.{silent[0]}.items: missing; give items in every package, or once for the shipment"
-                )
-            return self
-        if told:
-            raise ValueError(
-                f"packages.{told[0]}.items: must be absent where items stand on the shipment; give one or the other"
-            )
-        for index, item in enumerate(self.items):
+        problems: dict[tuple[str | int, ...], str] = {}
+        for index, package in enumerate(self.packages):
+            place = ("packages", index, "items")
+            if self.items is None and package.items is None:
+                problems[place] = "missing; give items in every package, or once for the shipment"
+            elif self.items is not None and package.items is not None:
+                problems[place] = "must be absent where items stand on the shipment; give one or the other"
+        for index, item in enumerate(self.items or ()):
             if item.tracking_total is not None:
-                raise ValueError(
-                    f"items.{index}.tracking_total: must be absent on the shipment's own items"
-                    " (it is a total per tracking number)"
+                problems["items", index, "tracking_total"] = (
+                    "must be absent on the shipment's own items: it is a total per tracking number"
                 )
+        if problems:
+            raise misplaced("OrderShipped", problems)
         return self
 
 
@@ -181,12 +176,17 @@ class OrderCancelled(Model):
     @model_validator(mode="after")
     def _each_once(self) -> OrderCancelled:
         seen: set[tuple[str | None, str | None]] = set()
-        items: Sequence[CancelledItem] = self.items or ()
-        for index, item in enumerate(items):
+        problems: dict[tuple[str | int, ...], str] = {}
+        for index, item in enumerate(self.items or ()):
             address = (item.line_number, item.sku)
             if address in seen:
-                raise ValueError(f"items.{index}: the same line or sku stands here twice; totals are given once")
+                field = "line_number" if item.sku is None else "sku"
+                problems["items", index, field] = (
+                    f"{item.line_number or item.sku} stands here twice; a total is given once"
+                )
             seen.add(address)
+        if problems:
+            raise misplaced("OrderCancelled", problems)
         return self
 
 
