@@ -1,0 +1,251 @@
+"""Logs: one JSON object per line on standard output, ours and the libraries', scrubbed.
+
+How the app uses it: `configure(level, secrets=…)` once at start, before anything logs; everywhere else
+`log = structlog.get_logger()` at the top of the file and `log.warning("commit_failed", error=…)`: a name for what
+happened, particulars as keys. One canonical line per event outcome comes from `log_verdict` / `log_again`.
+A secret read later (a rotated file) is told with `worker.telemetry.scrub.scrubber.register(secret)`.
+
+Keys named like personal data or secrets (`email`, `address`, `token`, `body`, …) are dropped.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Iterable, MutableMapping
+from typing import Any, BinaryIO, Final, Literal
+
+import orjson
+import structlog
+from pydantic import ValidationError
+
+from worker.delivery import Delivery
+from worker.outcome import Again, Verdict
+from worker.telemetry.scrub import scrubber
+
+Level = Literal["debug", "info", "warning", "error"]
+
+_LIBRARY_LEVELS: Final[dict[str, int]] = {
+    "aiohttp.access": logging.ERROR,  # a line per scrape and probe says nothing
+    "aiokafka.consumer.group_coordinator": logging.WARNING,
+    "asyncio": logging.WARNING,
+}
+"""Where a library's own levels do not fit; everything else of theirs is logged from `warning`."""
+
+_LONGEST_MESSAGE = 500
+_DEEPEST_TRACE = 25
+_MOST_EXCEPTIONS = 6
+
+log = structlog.get_logger()
+
+
+def configure(level: Level = "info", *, secrets: Iterable[str] = (), stream: BinaryIO | None = None) -> None:
+    """Set up logging of the process: structlog and the standard library's, both as JSON lines.
+
+    Args:
+        level: Least severe level of our own lines; libraries are heard from `warning` (from `info` at `debug`).
+        secrets: Texts that must never appear.
+        stream: Where to write; standard output where absent.
+    """
+    for secret in secrets:
+        scrubber.register(secret)
+    lines = _Lines(stream if stream is not None else sys.stdout.buffer)
+    structlog.configure(
+        cache_logger_on_first_use=True,
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            *_ENDING,
+        ],
+        logger_factory=lambda *_: lines,
+    )
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+    root.addHandler(_Handler(lines))
+    root.setLevel(logging.INFO if level == "debug" else logging.WARNING)
+    for name, least in _LIBRARY_LEVELS.items():
+        logging.getLogger(name).setLevel(least)
+    logging.captureWarnings(capture=True)
+
+
+def log_verdict(
+    delivery: Delivery, verdict: Verdict, *, account: str | None, latency_seconds: float, calls: int = 0
+) -> None:
+    """The canonical line of a finished event: everything on-call searches by, in one place."""
+    failure = verdict.failure
+    progress = delivery.progress
+    particulars: dict[str, Any] = {
+        **_who(delivery, account),
+        "operation": verdict.operation,
+        "status": verdict.status,
+        "effect": verdict.effect,
+        "walmart_status": verdict.walmart_status,
+        "attempts": progress.attempts,
+        "calls": calls,
+        "latency_seconds": round(latency_seconds, 3),
+        "waited_budget_seconds": round(progress.waited_budget_s, 3),
+        "waited_retry_seconds": round(progress.waited_retry_s, 3),
+        "correlation_id": (failure.correlation_id if failure else None) or progress.correlation_id,
+    }
+    if verdict.warnings:
+        particulars["warnings"] = [warning.code for warning in verdict.warnings]
+    if verdict.observed:
+        particulars["observed"] = True
+    if failure is None:
+        log.info("event_finished", **_told(particulars))
+        return
+    particulars |= {
+        "code": failure.code,
+        "category": failure.kind.category,
+        "owner": failure.kind.owner,
+        "message": failure.message,
+        "http_status": failure.http_status,
+    }
+    if failure.kind.category == "internal":
+        log.error("event_finished", **_told(particulars))
+    else:
+        log.warning("event_finished", **_told(particulars))
+
+
+def log_again(delivery: Delivery, again: Again, *, account: str | None, after_seconds: float | None) -> None:
+    """The line of a try that ended in another try."""
+    log.info(
+        "event_retried",
+        **_told(
+            {
+                **_who(delivery, account),
+                "operation": again.operation,
+                "trouble": again.trouble.value,
+                "code": again.failure.code,
+                "message": again.failure.message,
+                "http_status": again.failure.http_status,
+                "attempts": delivery.progress.attempts,
+                "after_seconds": None if after_seconds is None else round(after_seconds, 3),
+                "correlation_id": again.failure.correlation_id or delivery.progress.correlation_id,
+            }
+        ),
+    )
+
+
+def _who(delivery: Delivery, account: str | None) -> dict[str, Any]:
+    envelope, record = delivery.envelope, delivery.record
+    return {
+        "event_id": envelope.id,
+        "source": envelope.source,
+        "type": envelope.type,
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "store": envelope.store,
+        "account": account,
+        "order": envelope.order,
+        "commerce_order": envelope.commerce_order,
+        "shipment": envelope.shipment,
+        "replay_number": delivery.replay_number or None,
+    }
+
+
+def _told(particulars: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in particulars.items() if value is not None}
+
+
+class _Lines:
+    """Writes a line for whoever calls any level's method: what structlog calls a logger."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._write = stream.write
+        self._flush = stream.flush
+
+    def msg(self, line: bytes) -> None:
+        """One line, in one write, so that lines of several threads do not mix."""
+        try:
+            self._write(line + b"\n")
+            self._flush()
+        except (OSError, ValueError):  # the reader has gone: no reason to fail an event
+            return
+
+    debug = info = warning = warn = error = critical = fatal = exception = log = failure = msg
+
+
+class _Handler(logging.Handler):
+    """The standard library's records through the same processors."""
+
+    def __init__(self, lines: _Lines) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            event: MutableMapping[str, Any] = {
+                "event": record.getMessage(),
+                "logger": record.name,
+                "level": record.levelname.lower(),
+            }
+            if record.exc_info and record.exc_info[0] is not None:
+                event["exc_info"] = record.exc_info
+            for processor in _ENDING:
+                event = processor(self._lines, record.levelname, event)
+            self._lines.msg(event)  # type: ignore[arg-type]  # the last processor renders
+        except Exception:  # noqa: BLE001  # a library's malformed line (or its odd arguments) must not raise into us
+            self._lines.msg(orjson.dumps({"level": "error", "event": "log_line_lost", "logger": record.name}))
+
+
+def _describe_exception(logger: object, method: str, event_dict: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """`exc_info` -> `exception`: type, message and places. No source lines, no locals, no values that were read."""
+    given = event_dict.pop("exc_info", None)
+    if not given:
+        return event_dict
+    error = given if isinstance(given, BaseException) else (given[1] if isinstance(given, tuple) else sys.exc_info()[1])
+    if error is None:
+        return event_dict
+    chain: list[dict[str, Any]] = []
+    waiting: list[BaseException] = [error]
+    seen: set[int] = set()
+    while waiting and len(chain) < _MOST_EXCEPTIONS:
+        current = waiting.pop(0)
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        frames = traceback.extract_tb(current.__traceback__)[-_DEEPEST_TRACE:]
+        chain.append(
+            {
+                "type": type(current).__qualname__,
+                "message": _message(current),
+                "at": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+            }
+        )
+        if isinstance(current, BaseExceptionGroup):
+            waiting.extend(current.exceptions)
+        earlier = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+        if earlier is not None:
+            waiting.append(earlier)
+    event_dict["exception"] = chain
+    return event_dict
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, ValidationError):  # pydantic's own text quotes the input, which may be a buyer's address
+        problems = error.errors(include_input=False, include_url=False, include_context=False)
+        return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in problems)[:_LONGEST_MESSAGE]
+    return str(error)[:_LONGEST_MESSAGE]
+
+
+def _render(logger: object, method: str, event_dict: MutableMapping[str, Any]) -> bytes:
+    first = {key: event_dict.pop(key) for key in ("time", "level", "event") if key in event_dict}
+    line = {**first, **event_dict}
+    try:
+        return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:  # lone surrogates, integers over 64 bits
+        return json.dumps(line, default=str).encode()
+
+
+_ENDING: Final[list[Any]] = [
+    structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+    _describe_exception,
+    scrubber,
+    _render,
+]
