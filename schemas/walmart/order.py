@@ -7,13 +7,18 @@ nothing here fails on what it does not know; only an order without id or lines i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from schemas.results import WalmartStatus
 
 _SHIPPED: Final = frozenset({"shipped", "delivered", "refund", "refunded"})
+_CANCELLED: Final = frozenset({"cancelled", "canceled"})
+_NO: Final = frozenset({"", "false", "no", "n", "0", "null", "none"})
+_STATUSES: Final = {name: name.casefold() for name in ("Created", "Acknowledged", "Shipped", "Delivered", "Cancelled")}
+_MAX_UNITS: Final = 1_000_000_000
+_MAX_NUMBER: Final = 10**18
 
 
 class OrderUnreadableError(ValueError):
@@ -89,24 +94,25 @@ class Order:
 def read_order(body: Any) -> Order:
     """Read a decoded JSON body, with or without the `order` wrapper.
 
-    Raises OrderUnreadableError when there is no purchase order id or no usable line.
+    Raises OrderUnreadableError when there is no purchase order id or no line, or when a line does not say how many
+    units it has or where they are: such a line would otherwise look shipped.
     """
     if not isinstance(body, dict):
         raise OrderUnreadableError(f"expected an object, got {type(body).__name__}")
     order = body.get("order")
     if not isinstance(order, dict):
         order = body
-    number = order.get("purchaseOrderId")
-    if number is None or number == "":
+    number = _text(order.get("purchaseOrderId"))
+    if number is None:
         raise OrderUnreadableError("purchaseOrderId is missing")
-    lines = tuple(_read_line(line) for line in _many(order.get("orderLines"), "orderLine"))
+    lines = tuple([_read_line(line) for line in _many(order.get("orderLines"), "orderLine")])
     if not lines:
         raise OrderUnreadableError("orderLines.orderLine is missing or empty")
     shipping = order.get("shippingInfo")
     node = order.get("shipNode")
     return Order(
-        purchase_order_id=str(number),
-        lines=lines,
+        purchase_order_id=number,
+        lines=_merged(lines) if len(lines) > 1 else lines,
         order_date_ms=_milliseconds(order.get("orderDate")),
         method_code=_text(shipping.get("methodCode")) if isinstance(shipping, dict) else None,
         ship_node_type=_text(node.get("type")) if isinstance(node, dict) else None,
@@ -114,84 +120,131 @@ def read_order(body: Any) -> Order:
 
 
 def _read_line(line: Any) -> OrderLine:
-    if not isinstance(line, dict) or line.get("lineNumber") in (None, ""):
+    number = _text(line.get("lineNumber")) if isinstance(line, dict) else None
+    if number is None:
         raise OrderUnreadableError("a line without lineNumber")
+    entries = [entry for entry in _many(line.get("orderLineStatuses"), "orderLineStatus") if isinstance(entry, dict)]
+    if not entries:
+        raise OrderUnreadableError(f"line {number[:20]} shows no status")
+    quantities = [_amount(entry.get("statusQuantity")) for entry in entries]
+    ordered = _amount(line.get("orderLineQuantity"))
+    if ordered is None or None in quantities:
+        ordered, quantities = _filled(number, ordered, quantities)
     created = acknowledged = cancelled = 0
     parcels: list[Parcel] = []
-    for entry in _many(line.get("orderLineStatuses"), "orderLineStatus"):
-        if not isinstance(entry, dict):
-            continue
-        quantity = _amount(entry.get("statusQuantity"))
-        status = str(entry.get("status") or "").casefold()
+    for entry, quantity in zip(entries, quantities, strict=True):
+        assert quantity is not None
+        status = _text(entry.get("status"))
+        if status is None:
+            raise OrderUnreadableError(f"line {number[:20]} shows no status")
+        status = _STATUSES.get(status) or status.strip().casefold()
         if status == "created":
             created += quantity
         elif status == "acknowledged":
             acknowledged += quantity
-        elif status in ("cancelled", "canceled"):
+        elif status in _CANCELLED:
             cancelled += quantity
         elif status in _SHIPPED:
-            tracking = entry.get("trackingInfo")
-            tracking = tracking if isinstance(tracking, dict) else {}
-            carrier = tracking.get("carrierName")
-            carrier = carrier if isinstance(carrier, dict) else {}
-            parcels.append(
-                Parcel(
-                    tracking_number=_text(tracking.get("trackingNumber")),
-                    quantity=quantity,
-                    carrier=_text(carrier.get("carrier")) or _text(carrier.get("otherCarrier")),
-                )
-            )
+            parcels.append(_parcel(entry.get("trackingInfo"), quantity))
     item = line.get("item")
     asked = line.get("intentToCancel")
     return OrderLine(
-        line_number=str(line["lineNumber"]),
-        sku=str(item.get("sku") or "") if isinstance(item, dict) else "",
-        ordered=_amount(line.get("orderLineQuantity")),
+        line_number=number,
+        sku=(_text(item.get("sku")) or "") if isinstance(item, dict) else "",
+        ordered=ordered,
         created=created,
         acknowledged=acknowledged,
         cancelled=cancelled,
         parcels=tuple(parcels),
-        buyer_asked_to_cancel=asked is not None
-        and str(asked).strip().casefold() not in ("", "false", "no", "0", "null"),
+        buyer_asked_to_cancel=asked is not None and (_text(asked) or "").strip().casefold() not in _NO,
     )
+
+
+def _filled(number: str, ordered: int | None, quantities: list[int | None]) -> tuple[int, list[int | None]]:
+    """One missing quantity of a line follows from the others; two do not."""
+    known = sum(quantity for quantity in quantities if quantity is not None)
+    missing = len([quantity for quantity in quantities if quantity is None])
+    if ordered is None and not missing:
+        return known, quantities
+    if ordered is None or missing > 1:
+        raise OrderUnreadableError(f"line {number[:20]} does not say how many units it has")
+    rest = max(0, ordered - known)
+    return ordered, [rest if quantity is None else quantity for quantity in quantities]
+
+
+def _parcel(tracking: Any, quantity: int) -> Parcel:
+    if not isinstance(tracking, dict):
+        return Parcel(None, quantity)
+    carrier = tracking.get("carrierName")
+    if isinstance(carrier, dict):
+        carrier = _text(carrier.get("carrier")) or _text(carrier.get("otherCarrier"))
+    return Parcel(_text(tracking.get("trackingNumber")), quantity, _text(carrier))
+
+
+def _merged(lines: tuple[OrderLine, ...]) -> tuple[OrderLine, ...]:
+    """Lines that carry the same number become one, so that `lines` and `by_number` always agree."""
+    merged: dict[str, OrderLine] = {}
+    for line in lines:
+        first = merged.get(line.line_number)
+        merged[line.line_number] = (
+            line
+            if first is None
+            else replace(
+                first,
+                ordered=first.ordered + line.ordered,
+                created=first.created + line.created,
+                acknowledged=first.acknowledged + line.acknowledged,
+                cancelled=first.cancelled + line.cancelled,
+                parcels=first.parcels + line.parcels,
+                buyer_asked_to_cancel=first.buyer_asked_to_cancel or line.buyer_asked_to_cancel,
+            )
+        )
+    return lines if len(merged) == len(lines) else tuple(merged.values())
 
 
 def _many(holder: Any, name: str) -> list[Any]:
     """The list below `holder[name]`; one object instead of a list is a list of one (seen in XML-to-JSON answers)."""
+    if isinstance(holder, dict):
+        holder = holder.get(name)
     if isinstance(holder, list):
         return holder
-    if not isinstance(holder, dict):
-        return []
-    value = holder.get(name)
-    if isinstance(value, list):
-        return value
-    return [value] if isinstance(value, dict) else []
+    return [holder] if isinstance(holder, dict) else []
 
 
-def _amount(quantity: Any) -> int:
-    """`{"unitOfMeasurement": "EACH", "amount": "2"}` as a number of units; nonsense counts as 0."""
+def _amount(quantity: Any) -> int | None:
+    """`{"unitOfMeasurement": "EACH", "amount": "2"}` as a number of units; None where it is missing or nonsense."""
     amount = quantity.get("amount") if isinstance(quantity, dict) else quantity
-    if amount is None:
-        return 0
+    if isinstance(amount, bool) or not isinstance(amount, str | int | float):
+        return None
     try:
-        return max(0, int(float(amount)))
-    except (TypeError, ValueError, OverflowError):
-        return 0
+        units = int(float(amount))
+    except (ValueError, OverflowError):
+        return None
+    return units if 0 <= units <= _MAX_UNITS else None
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None or value == "" else str(value)
+    """A text, or a number as text; None for everything else, the empty text included."""
+    if isinstance(value, str):
+        return value or None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float) and -_MAX_NUMBER < value < _MAX_NUMBER:
+        return str(int(value)) if value == int(value) else str(value)
+    return None
 
 
 def _milliseconds(value: Any) -> int | None:
     """Epoch ms as a number or text, or an ISO 8601 time: the schema says one, the examples the other."""
-    if isinstance(value, bool) or value is None:
+    if isinstance(value, bool):
         return None
     if isinstance(value, int | float):
-        return int(value)
-    text = str(value).strip()
-    if text.isdigit():
-        return int(text)
+        return int(value) if 0 <= value < _MAX_NUMBER else None
+    if not isinstance(value, str):
+        return None
+    text = value.strip()
+    if text.isdecimal():
+        return int(text) if len(text) < 18 else None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
