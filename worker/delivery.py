@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from schemas.events import OrderCancelled, OrderShipped
 from worker.errors import Failure
-from worker.outcome import Progress
+from worker.outcome import Again, Progress
 
 
 class Record(NamedTuple):
@@ -92,6 +92,8 @@ class Delivery:
     first_seen: float = 0.0
     progress: Progress = field(default_factory=Progress)
     told_retrying: bool = False
+    last_again: Again | None = None
+    """Why it waits, after a try that did not settle it."""
 
     @property
     def happened_at(self) -> float:

@@ -100,6 +100,8 @@ ERRORS: Final[dict[str, ErrorKind]] = _table(
     ErrorKind("scope_missing", "credentials", "configuration", True, "Give the account's key full access to orders and inventory in Walmart's developer portal."),
     ErrorKind("waiting_for_shipments", "walmart", "commerce", True, "Walmart takes no partial cancel; it goes on when the announced shipments are there. Publish them if they are missing."),
     # -- us
+    ErrorKind("not_started", "internal", "worker", True, "It waits for its turn: look at paused accounts and stores, and at earlier events of the same order."),
     ErrorKind("request_rejected", "internal", "worker", False, "order-sync sent a request Walmart cannot read (a bug): report it with the correlation id."),
+    ErrorKind("dead_letter_unreadable", "internal", "worker", False, "What Walmart confirmed for this event cannot be read any more: compare it with the order in Seller Center and resolve it by hand."),
     ErrorKind("internal", "internal", "worker", False, "A bug in order-sync: report it with the event id and the log line, then replay after the fix."),
 )  # fmt: skip

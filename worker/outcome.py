@@ -7,7 +7,8 @@ Outcome
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal
 
@@ -140,7 +141,7 @@ Outcome = Verdict | Again
 
 @dataclass(frozen=True, slots=True)
 class Unsettled:
-    """A write whose outcome is unknown: what the order must show if it worked, and when an old read may be believed."""
+    """A write whose outcome is unknown: what the order must show if it worked, and when to believe an old read."""
 
     expected: tuple[ConfirmedUnits, ...]
     """Per line and number the units *shown in total* once the call has worked (number null: cancelled units)."""
@@ -165,9 +166,15 @@ class Progress:
     """Something was changed at Walmart for this event by an earlier try."""
     posting: bool = False
     """A write is on its way right now: a rebalance waits for it."""
+    calls: int = 0
+    """Calls to Walmart made for this event."""
     correlation_id: str | None = None
     """Of the latest call."""
     waited_budget_s: float = 0.0
     waited_retry_s: float = 0.0
     warned: tuple[Warned, ...] = ()
-    story: list[str] = field(default_factory=list)
+
+    def restore(self, confirmed: Iterable[tuple[str, int, str | None]]) -> None:
+        """Take over what a dead letter says was confirmed: (line number, units, tracking number or None)."""
+        self.confirmed = tuple(ConfirmedUnits(line, quantity, number) for line, quantity, number in confirmed)
+        self.applied = bool(self.confirmed)

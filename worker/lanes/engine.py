@@ -1,0 +1,145 @@
+"""The one thin async driver of the lanes: gives turns, bounds how many run, and waits for the next one due."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from worker.clock import Clock
+from worker.lanes.lanes import Entry, Lanes
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Try the entry again, not before `at` (epoch seconds)."""
+
+    at: float
+    lets_pass: bool = False
+
+
+class Engine(Generic[T, R]):
+    """Runs `attempt` for each turn, then `conclude` on what it returned.
+
+    An attempt holds one of `max_running` slots; a conclusion (publishing) holds only its lane. Neither may raise:
+    they turn failures into values. What raises all the same reaches `failed`, and the entry is retried in a second.
+    """
+
+    def __init__(
+        self,
+        lanes: Lanes[T],
+        *,
+        attempt: Callable[[T], Awaitable[R]],
+        conclude: Callable[[T, R], Awaitable[Retry | None]],
+        failed: Callable[[T, BaseException], None],
+        clock: Clock,
+        max_running: int,
+    ) -> None:
+        self.lanes = lanes
+        self._attempt = attempt
+        self._conclude = conclude
+        self._failed = failed
+        self._clock = clock
+        self._max_running = max_running
+        self._wake = asyncio.Event()
+        self._tasks: dict[Entry[T], asyncio.Task[None]] = {}
+        self._concluding: set[Entry[T]] = set()
+        self._slots = 0
+        self._stopped = False
+
+    @property
+    def in_flight(self) -> int:
+        """Attempts running right now."""
+        return self._slots
+
+    @property
+    def busy(self) -> int:
+        """Entries whose attempt or conclusion runs right now."""
+        return len(self._tasks)
+
+    def add(self, entry: Entry[T]) -> None:
+        """Put an entry into its lane and see to it."""
+        self.lanes.add(entry)
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Look again: a gate opened, a setting changed."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Give turns until `stop`, or until cancelled."""
+        while not self._stopped:
+            self._wake.clear()
+            now = self._clock.now()
+            while self._slots < self._max_running and not self._stopped:
+                entry = self.lanes.take(now)
+                if entry is None:
+                    break
+                self._slots += 1
+                self._tasks[entry] = asyncio.create_task(self._turn(entry))
+            due = self.lanes.next_at() if self._slots < self._max_running else None
+            try:
+                # A closed gate may leave a due retry unserved: never spin on it.
+                async with asyncio.timeout(None if due is None else max(0.001, due - self._clock.now())):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+    async def _turn(self, entry: Entry[T]) -> None:
+        held = True
+        try:
+            result = await self._attempt(entry.item)
+            self._slots -= 1
+            held = False
+            self._wake.set()
+            self._concluding.add(entry)
+            retry = await self._conclude(entry.item, result)
+            if retry is None:
+                self.lanes.settle(entry)
+            else:
+                self.lanes.retry(entry, at=retry.at, lets_pass=retry.lets_pass)
+        except asyncio.CancelledError:
+            # Dropped on a rebalance or stop: its offset is not finished, so it will be read again.
+            self.lanes.settle(entry)
+            raise
+        except Exception as error:  # noqa: BLE001  # the last net: an entry must never vanish from its lane
+            self._failed(entry.item, error)
+            self.lanes.retry(entry, at=self._clock.now() + 1.0)
+        finally:
+            if held:
+                self._slots -= 1
+            self._concluding.discard(entry)
+            self._tasks.pop(entry, None)
+            self._wake.set()
+
+    async def release(
+        self, wanted: Callable[[T], bool], *, must_finish: Callable[[T], bool], budget_s: float
+    ) -> list[T]:
+        """Let go of the wanted items: queued ones are forgotten, running ones end within `budget_s` seconds.
+
+        An attempt is cancelled unless it `must_finish` at this moment (a write is on its way); a conclusion is waited
+        for. What is still running after the budget is cancelled, too. Returns the forgotten items.
+        """
+        dropped = [entry.item for entry in self.lanes.drop(lambda entry: wanted(entry.item))]
+        deadline = asyncio.get_running_loop().time() + budget_s
+        while tasks := {entry: task for entry, task in self._tasks.items() if wanted(entry.item)}:
+            over = asyncio.get_running_loop().time() >= deadline
+            for entry, task in tasks.items():
+                if over or (entry not in self._concluding and not must_finish(entry.item)):
+                    task.cancel()
+                    dropped.append(entry.item)
+            await asyncio.wait(tasks.values(), timeout=0.02)
+            # Retries put back meanwhile belong to what is let go of.
+            dropped += [entry.item for entry in self.lanes.drop(lambda entry: wanted(entry.item))]
+        return dropped
+
+    async def finish(self, budget_s: float) -> None:
+        """Give no more turns and wait for what runs, at most `budget_s` seconds."""
+        self._stopped = True
+        self._wake.set()
+        if self._tasks:
+            await asyncio.wait(list(self._tasks.values()), timeout=budget_s)

@@ -1,0 +1,149 @@
+"""Reads the dead-letter partitions this worker owns, from the beginning and on, without a consumer group."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+from aiokafka.structs import ConsumerRecord
+
+from worker.kafka import client_options
+from worker.settings import Settings
+
+log = structlog.get_logger()
+
+POLL_S = 0.2
+
+
+@dataclass(slots=True)
+class _Assignment:
+    partitions: frozenset[int]
+    ends: dict[int, int] = field(default_factory=dict)
+    """Partition -> end offset when the assignment began: the table is caught up once that is read."""
+    behind: set[int] = field(default_factory=set)
+
+
+class Tail:
+    """Follows a set of partitions; every change of the set reads them afresh from the beginning.
+
+    (A partition that was lost and came back may have been written by others meanwhile.)
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        read: Callable[[ConsumerRecord], None],
+        began: Callable[[frozenset[int]], None],
+        caught_up: Callable[[int], None],
+    ) -> None:
+        self._settings = settings
+        self._read = read
+        self._began = began
+        self._caught_up = caught_up
+        self._consumer: AIOKafkaConsumer | None = None
+        self._wanted: frozenset[int] | None = None
+        self._changed = asyncio.Event()
+        self._ready: frozenset[int] = frozenset()
+
+    async def start(self) -> None:
+        """Connect. Raises aiokafka's error when no broker answers."""
+        kafka = self._settings.kafka
+        self._consumer = AIOKafkaConsumer(
+            **client_options(kafka),
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=8 * 1_048_576,
+            fetch_max_bytes=32 * 1_048_576,
+        )
+        async with asyncio.timeout(kafka.request_timeout_seconds * 2):
+            await self._consumer.start()
+
+    def follow(self, partitions: frozenset[int]) -> None:
+        """Follow these partitions from now on. Takes effect in `run`; nothing is ready until it has caught up."""
+        self._wanted = partitions
+        self._ready = frozenset()
+        self._changed.set()
+
+    def is_ready(self, partition: int) -> bool:
+        """True once the partition was read to the end it had when it was assigned."""
+        return partition in self._ready
+
+    @property
+    def caught_up(self) -> bool:
+        """True when every followed partition is ready."""
+        return self._wanted is not None and self._wanted <= self._ready
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        assignment = _Assignment(frozenset())
+        while True:
+            try:
+                if self._wanted is not None and self._changed.is_set():
+                    self._changed.clear()
+                    assignment = await self._assign(self._wanted)
+                if assignment.partitions:
+                    await self._poll(assignment)
+                else:
+                    await self._changed.wait()
+            except (KafkaError, TimeoutError, ValueError) as error:
+                log.warning("dead_letter_tail_failed", error=type(error).__name__, detail=str(error)[:200])
+                self._changed.set()
+                await asyncio.sleep(1.0)
+
+    async def _assign(self, partitions: frozenset[int]) -> _Assignment:
+        consumer = self._consumer
+        assert consumer is not None
+        self._began(partitions)
+        if not partitions:
+            return _Assignment(partitions)
+        topic = self._settings.topics.dead_letter
+        whole = [TopicPartition(topic, partition) for partition in sorted(partitions)]
+        consumer.assign(whole)
+        async with asyncio.timeout(self._settings.kafka.request_timeout_seconds):
+            await consumer.seek_to_beginning(*whole)
+            ends = await consumer.end_offsets(whole)
+        assignment = _Assignment(partitions, {place.partition: end for place, end in ends.items()}, set(partitions))
+        await self._look(assignment)
+        return assignment
+
+    async def _poll(self, assignment: _Assignment) -> None:
+        consumer = self._consumer
+        assert consumer is not None
+        batches = await consumer.getmany(timeout_ms=int(POLL_S * 1000), max_records=2_000)
+        if self._changed.is_set():
+            return
+        for records in batches.values():
+            for record in records:
+                self._read(record)
+        if assignment.behind:
+            await self._look(assignment)
+        if batches:
+            await asyncio.sleep(0)
+
+    async def _look(self, assignment: _Assignment) -> None:
+        """See which partitions have caught up (positions also move past compacted and control records)."""
+        consumer = self._consumer
+        assert consumer is not None
+        for partition in list(assignment.behind):
+            async with asyncio.timeout(self._settings.kafka.request_timeout_seconds):
+                position = await consumer.position(TopicPartition(self._settings.topics.dead_letter, partition))
+            if self._changed.is_set():
+                return
+            if position >= assignment.ends.get(partition, 0):
+                assignment.behind.discard(partition)
+                self._ready |= {partition}
+                self._caught_up(partition)
+
+    async def close(self) -> None:
+        """Close the consumer, within a bound."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            task = asyncio.ensure_future(consumer.stop())
+            await asyncio.wait({task}, timeout=self._settings.kafka.request_timeout_seconds)
+            task.cancel()

@@ -1,0 +1,125 @@
+"""The one producer: everything the worker writes to Kafka goes through here, acknowledged by all replicas.
+
+aiokafka's default is acks=1 without idempotence; a send may hang with the broker down, and after a fatal producer
+error every later send fails. So: acks=all, idempotence, a deadline on every wait, and a new producer after a failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+
+from worker.delivery import Place
+from worker.kafka import DEAD_LETTER_HEADROOM_BYTES, client_options
+from worker.settings import KafkaSettings
+
+log = structlog.get_logger()
+
+Headers = Sequence[tuple[str, bytes | None]]
+
+
+class NotPublishedError(Exception):
+    """Kafka did not acknowledge the record. It may be there all the same: every record may be written again."""
+
+
+class Publisher:
+    """Writes records and waits for their acknowledgement."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._producer: AIOKafkaProducer | None = None
+        self._replacing = asyncio.Lock()
+        self.healthy = False
+        """False from a failed write to the next one that worked."""
+
+    async def start(self) -> None:
+        """Connect. Raises aiokafka's error when no broker answers."""
+        self._producer = await self._connect()
+        self.healthy = True
+
+    async def stop(self) -> None:
+        """Flush and close, within twice the request timeout."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await self._close(producer)
+
+    async def send(
+        self, topic: str, *, key: bytes | None, value: bytes | None, headers: Headers, partition: int | None = None
+    ) -> Place:
+        """Write one record; return where it lies once all in-sync replicas have it.
+
+        Raises NotPublishedError. Records sent to one partition keep the order of the calls.
+        """
+        producer = self._producer
+        if producer is None:
+            producer = await self._replace(None)
+        try:
+            async with asyncio.timeout(self._settings.request_timeout_seconds * 2):
+                future = await producer.send(topic, value=value, key=key, partition=partition, headers=headers)
+                # Shielded: giving up on the wait must not cancel the batch other records travel in.
+                metadata = await asyncio.shield(future)
+        except MessageSizeTooLargeError as error:
+            raise NotPublishedError(f"{topic}: {error}") from error
+        except (KafkaError, TimeoutError, OSError) as error:
+            self.healthy = False
+            log.warning("publish_failed", topic=topic, error=type(error).__name__, detail=str(error)[:200])
+            await self._replace(producer)
+            raise NotPublishedError(f"{topic}: {type(error).__name__}") from error
+        self.healthy = True
+        return Place(partition=metadata.partition, offset=metadata.offset)
+
+    async def partitions(self, topic: str) -> int:
+        """Number of partitions of a topic. Raises NotPublishedError."""
+        producer = self._producer or await self._replace(None)
+        try:
+            async with asyncio.timeout(self._settings.request_timeout_seconds):
+                return len(await producer.partitions_for(topic))
+        except (KafkaError, TimeoutError) as error:
+            raise NotPublishedError(f"{topic}: {type(error).__name__}") from error
+
+    async def _connect(self) -> AIOKafkaProducer:
+        limit = self._settings.max_record_bytes + DEAD_LETTER_HEADROOM_BYTES
+        producer = AIOKafkaProducer(
+            **client_options(self._settings),
+            acks="all",
+            enable_idempotence=True,
+            # 16 kB, the default, makes a wake-up storm under a fast producer.
+            max_batch_size=262_144,
+            max_request_size=limit + 16_384,
+            linger_ms=2,
+            compression_type=None,
+        )
+        try:
+            async with asyncio.timeout(self._settings.request_timeout_seconds):
+                await producer.start()
+        except BaseException:
+            await self._close(producer)
+            raise
+        return producer
+
+    async def _replace(self, broken: AIOKafkaProducer | None) -> AIOKafkaProducer:
+        async with self._replacing:
+            if self._producer is not None and self._producer is not broken:
+                return self._producer
+            if broken is not None:
+                self._producer = None
+                await self._close(broken)
+            try:
+                self._producer = await self._connect()
+            except (KafkaError, TimeoutError, OSError) as error:
+                raise NotPublishedError(f"no connection: {type(error).__name__}") from error
+            return self._producer
+
+    async def _close(self, producer: AIOKafkaProducer) -> None:
+        # stop() may hang with the broker down, or leak a CancelledError of its own.
+        task = asyncio.ensure_future(producer.stop())
+        done, _ = await asyncio.wait({task}, timeout=self._settings.request_timeout_seconds)
+        if not done:
+            task.cancel()
+            await asyncio.wait({task}, timeout=1)
+        elif not task.cancelled() and task.exception() is not None:
+            log.warning("producer_close_failed", error=type(task.exception()).__name__)

@@ -1,0 +1,100 @@
+"""An outcome becomes durable: dead letter, then result, then "finished"; each after the one before is acknowledged.
+
+From the waiting room it is the other way round (result first, then `dead` or the tombstone), so that a crash between
+the two leaves the event there to be run once more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from worker.clock import Clock
+from worker.delivery import Delivery, Place
+from worker.outcome import Again, Verdict
+from worker.report import result
+from worker.report.publisher import Publisher
+from worker.telemetry.metrics import Metrics
+
+
+class WaitingRoom(Protocol):
+    """What reporting needs of the room of unfinished events."""
+
+    async def put_dead(self, delivery: Delivery, verdict: Verdict) -> Place:
+        """Write the dead letter of a failed event; return where it lies. Raises NotPublishedError."""
+        ...
+
+    async def settle(self, delivery: Delivery) -> None:
+        """Write the tombstones of what this success closes, if there is any. Raises NotPublishedError."""
+        ...
+
+
+class Report:
+    """Publishes what became of events."""
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        room: WaitingRoom,
+        metrics: Metrics,
+        clock: Clock,
+        *,
+        results_topic: str,
+        room_topic: str,
+    ) -> None:
+        self._publisher = publisher
+        self._room = room
+        self._metrics = metrics
+        self._clock = clock
+        self._results_topic = results_topic
+        self._room_topic = room_topic
+
+    async def conclude(self, delivery: Delivery, verdict: Verdict, *, account: str | None) -> Place | None:
+        """Make the verdict durable. Returns where the dead letter lies, if one was written.
+
+        Raises NotPublishedError when Kafka did not acknowledge something; calling it again is safe.
+        """
+        failed = verdict.failure is not None and not verdict.observed
+        place: Place | None = None
+        if delivery.room_place is None and failed:
+            place = await self._room.put_dead(delivery, verdict)
+        elif failed:
+            place = delivery.room_place
+        await self._publish(delivery, verdict, account, place)
+        if delivery.room_place is not None and failed:
+            place = await self._room.put_dead(delivery, verdict)
+        elif not failed and not verdict.observed:
+            await self._room.settle(delivery)
+        return place
+
+    async def still_retrying(self, delivery: Delivery, again: Again, *, account: str | None) -> None:
+        """Publish the one `retrying` result of an event. Raises NotPublishedError."""
+        message = result.of_retrying(delivery, again, account=account, now=self._clock.now())
+        await self._send(delivery, message.model_dump_json().encode(), result.headers(message))
+        self._metrics.still_retrying(
+            again,
+            effect=message.effect,
+            waited_budget_seconds=delivery.progress.waited_budget_s,
+            counts_for_slo=delivery.replay_number == 0,
+        )
+
+    async def _publish(self, delivery: Delivery, verdict: Verdict, account: str | None, place: Place | None) -> None:
+        now = self._clock.now()
+        message = result.of_verdict(
+            delivery, verdict, account=account, now=now, dead_letter=place, topic=self._room_topic
+        )
+        await self._send(delivery, message.model_dump_json().encode(), result.headers(message))
+        self._metrics.settled(
+            verdict,
+            latency_seconds=now - delivery.happened_at,
+            calls=delivery.progress.calls,
+            waited_budget_seconds=delivery.progress.waited_budget_s,
+            waited_retry_seconds=delivery.progress.waited_retry_s,
+            counts_for_slo=delivery.replay_number == 0 and not delivery.told_retrying,
+        )
+
+    async def _send(self, delivery: Delivery, value: bytes, headers: list[tuple[str, bytes]]) -> None:
+        started = asyncio.get_running_loop().time()
+        key = delivery.envelope.order.encode() if delivery.envelope.order else delivery.record.key
+        await self._publisher.send(self._results_topic, key=key, value=value, headers=headers)
+        self._metrics.publish_seconds.observe(asyncio.get_running_loop().time() - started, self._results_topic)
