@@ -7,16 +7,17 @@ while unknown *fields* are tolerated: a newer producer must not break an older w
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import (
-    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
     StrictInt,
     StrictStr,
     ValidationError,
@@ -34,15 +35,47 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
 
-def misplaced(model: str, problems: dict[tuple[str | int, ...], str]) -> ValidationError:
-    """An error for a rule over several fields: each message is reported at its own field, not at the whole object."""
-    return ValidationError.from_exception_data(
-        model,
-        [
-            InitErrorDetails(type="value_error", loc=place, input=None, ctx={"error": ValueError(message)})
-            for place, message in problems.items()
-        ],
-    )
+AnyModel = TypeVar("AnyModel", bound=BaseModel)
+
+Misplaced = tuple[tuple[str | int, ...], str]
+"""A broken rule over several fields: the field it is told at, and what is wrong."""
+
+
+def with_rule(
+    data: Any, handler: ModelWrapValidatorHandler[AnyModel], rule: Callable[[Any], Iterable[Misplaced]]
+) -> AnyModel:
+    """Validate with a rule over several fields: what the rule finds is told beside what is wrong with the fields."""
+    found = [
+        InitErrorDetails(type="value_error", loc=place, input=_at(data, place), ctx={"error": ValueError(message)})
+        for place, message in (rule(data) if isinstance(data, dict) else ())
+    ]
+    if not found:
+        return handler(data)
+    try:
+        handler(data)
+    except ValidationError as error:
+        of_fields = [
+            InitErrorDetails(type=told["type"], loc=told["loc"], input=told["input"], ctx=told.get("ctx", {}))
+            for told in error.errors(include_url=False)
+        ]
+        found = of_fields + found
+    raise ValidationError.from_exception_data("rule", found)
+
+
+def given(data: Any, name: str) -> Any:
+    """A field of data that is not validated yet (or is a model already); None where there is none."""
+    return data.get(name) if isinstance(data, dict) else getattr(data, name, None)
+
+
+def listed(value: Any) -> Sequence[Any]:
+    """The entries of data that is not validated yet; none where it is no list."""
+    return value if isinstance(value, list | tuple) else ()
+
+
+def _at(data: Any, place: tuple[str | int, ...]) -> Any:
+    for step in place:
+        data = given(data, step) if isinstance(step, str) else data[step]
+    return data
 
 
 _RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?P<zone>[Zz]|[+-]\d\d:\d\d)?", re.ASCII)
@@ -79,14 +112,8 @@ def _read_time(value: object) -> datetime:
     raise ValueError(f"must be a text, an RFC 3339 time with zone such as {_TIME_EXAMPLE}")
 
 
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-
-
-def _visible(value: str) -> str:
-    if _CONTROL.search(value):
-        raise ValueError("must not contain control characters")
-    return value
-
+VISIBLE: Final = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"
+"""Pattern of texts without control characters."""
 
 Time = Annotated[
     AwareDatetime,
@@ -95,10 +122,10 @@ Time = Annotated[
 ]
 """RFC 3339 text with a zone, years 2000 to 2199."""
 
-Text = Annotated[StrictStr, Field(max_length=1_000), AfterValidator(_visible)]
+Text = Annotated[StrictStr, Field(max_length=1_000, pattern=VISIBLE)]
 """Free text, possibly empty, at most 1,000 characters, no control characters."""
 
-Name = Annotated[StrictStr, Field(min_length=1, max_length=200), AfterValidator(_visible)]
+Name = Annotated[StrictStr, Field(min_length=1, max_length=200, pattern=VISIBLE)]
 """An identifier or name: 1 to 200 characters, no control characters."""
 
 Quantity = Annotated[StrictInt, Field(ge=1, le=MAX_QUANTITY)]

@@ -5,11 +5,13 @@ The envelope (CloudEvents 1.0) is read in `schemas.cloudevents`. Quantities are 
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from collections.abc import Iterator
+from typing import Annotated, Any, Final
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, model_validator
 
-from schemas.base import Model, Name, PurchaseOrderId, Quantity, Text, Time, Total, misplaced
+from schemas.base import Misplaced, Model, Name, PurchaseOrderId, Quantity, Text, Time, Total, given, listed, with_rule
+from schemas.jsonrules import EITHER_LINE_OR_SKU, ITEMS_IN_ONE_PLACE, NAMED_CARRIER
 
 ORDER_SHIPPED_TYPE: Final = "commerce.order.shipped.v1"
 ORDER_CANCELLED_TYPE: Final = "commerce.order.cancelled.v1"
@@ -18,31 +20,41 @@ MAX_PACKAGES: Final = 200
 MAX_ITEMS: Final = 500
 
 
-def _one_address(line_number: str | None, sku: str | None) -> None:
-    if (line_number is None) == (sku is None):
-        raise ValueError("give exactly one of line_number (preferred) and sku")
+def _one_address(item: Any) -> Iterator[Misplaced]:
+    line_number, sku = given(item, "line_number"), given(item, "sku")
+    if line_number is None and sku is None:
+        yield ("line_number",), "missing; give line_number (preferred) or sku"
+    elif line_number is not None and sku is not None:
+        yield ("sku",), "must be absent where line_number is given: exactly one of the two"
 
 
 class Carrier(Model):
     """Who carries a package, as the commerce system names it. At least one of the two."""
+
+    model_config = ConfigDict(json_schema_extra=NAMED_CARRIER)
 
     code: Name | None = None
     """Commerce's carrier code, such as `ups`. Looked up without regard to case."""
     title: Name | None = None
     """Commerce's carrier title, such as `United Parcel Service`."""
 
-    @model_validator(mode="after")
-    def _named(self) -> Carrier:
-        if self.code is None and self.title is None:
-            raise ValueError("give code, title or both")
-        return self
+    @model_validator(mode="wrap")
+    @classmethod
+    def _named(cls, data: Any, handler: ModelWrapValidatorHandler[Carrier]) -> Carrier:
+        def rule(carrier: Any) -> Iterator[Misplaced]:
+            if given(carrier, "code") is None and given(carrier, "title") is None:
+                yield (), "give code, title or both"
+
+        return with_rule(data, handler, rule)
 
 
 class ShippedItem(Model):
     """Units of one order line, or of one SKU, in a package or shipment."""
 
+    model_config = ConfigDict(json_schema_extra=EITHER_LINE_OR_SKU)
+
     line_number: Name | None = None
-    """Walmart's line number. Preferred over `sku`."""
+    """Walmart's line number, as text. Preferred over `sku`; exactly one of the two."""
     sku: Name | None = None
     """The seller's SKU; its units go to the SKU's open lines, first line first."""
     quantity: Quantity
@@ -50,16 +62,17 @@ class ShippedItem(Model):
     tracking_total: Quantity | None = None
     """Units of this line or SKU under this tracking number so far, this event's included. Makes repeats exact."""
 
-    @model_validator(mode="after")
-    def _addressed(self) -> ShippedItem:
-        _one_address(self.line_number, self.sku)
-        return self
+    @model_validator(mode="wrap")
+    @classmethod
+    def _addressed(cls, data: Any, handler: ModelWrapValidatorHandler[ShippedItem]) -> ShippedItem:
+        return with_rule(data, handler, _one_address)
 
 
 class Package(Model):
     """One parcel: a carrier, a tracking number and what is in it."""
 
     carrier: Carrier
+    """Who carries it."""
     service: Text | None = None
     """The carrier's service as commerce names it. Informational: Walmart's methodCode is the order's own."""
     tracking_number: Text | None = None
@@ -76,87 +89,114 @@ class Address(Model):
     """Where returns of this shipment go. Passed on to Walmart, never to logs or results."""
 
     name: Text | None = None
+    """Who receives."""
     address1: Name
+    """Street and number."""
     address2: Text | None = None
+    """More of the address."""
     city: Name
+    """City."""
     state: Name
+    """State or province, such as `CA`."""
     postal_code: Name
+    """Postal code, as text."""
     country: Name
+    """Country code, such as `USA`."""
     day_phone: Text | None = None
+    """Phone number."""
     email: Text | None = None
+    """E-mail address."""
 
 
 class OrderShipped(Model):
     """Data of `commerce.order.shipped.v1`: one shipment of an order, in one or more packages."""
 
+    model_config = ConfigDict(json_schema_extra=ITEMS_IN_ONE_PLACE)
+
     store: Name
     """The sales-channel store; selects the Walmart account."""
     purchase_order_id: PurchaseOrderId
+    """Walmart's purchase order id, as text; also the record's key."""
     commerce_order_id: Name
+    """The order's number in commerce. Becomes Walmart's sellerOrderId (its first 30 characters)."""
     shipment_id: Name
-    """Sent again with a tracking number, the same id closes the earlier dead letter."""
+    """The shipment's number in commerce. The same id sent again with a tracking number closes the dead letter."""
     shipped_at: Time
+    """When the parcels left. Not in the future, and not before the order."""
     packages: Annotated[tuple[Package, ...], Field(min_length=1, max_length=MAX_PACKAGES)]
+    """All packages of the shipment."""
     items: Annotated[tuple[ShippedItem, ...], Field(min_length=1, max_length=MAX_ITEMS)] | None = None
-    """For the whole shipment, where the source cannot say which unit is in which package."""
+    """For the whole shipment, where the source cannot say which unit is in which package; without `tracking_total`."""
     return_center_address: Address | None = None
+    """Where returns of this shipment go; absent: the account's own return center."""
     intent_to_cancel_override: bool = Field(default=False, strict=True)
     """Ship although the buyer asked to cancel."""
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _null_is_absent(cls, data: object) -> object:
+    def _items_stand_in_one_place(cls, data: Any, handler: ModelWrapValidatorHandler[OrderShipped]) -> OrderShipped:
         if isinstance(data, dict) and data.get("intent_to_cancel_override", False) is None:
-            return {**data, "intent_to_cancel_override": False}
-        return data
+            data = {**data, "intent_to_cancel_override": False}
+        return with_rule(data, handler, _one_place)
 
-    @model_validator(mode="after")
-    def _items_stand_in_one_place(self) -> OrderShipped:
-        problems: dict[tuple[str | int, ...], str] = {}
-        for index, package in enumerate(self.packages):
-            place = ("packages", index, "items")
-            if self.items is None and package.items is None:
-                problems[place] = "missing; give items in every package, or once for the shipment"
-            elif self.items is not None and package.items is not None:
-                problems[place] = "must be absent where items stand on the shipment; give one or the other"
-        for index, item in enumerate(self.items or ()):
-            if item.tracking_total is not None:
-                problems["items", index, "tracking_total"] = (
-                    "must be absent on the shipment's own items: it is a total per tracking number"
-                )
-        if problems:
-            raise misplaced("OrderShipped", problems)
-        return self
+
+def _one_place(shipped: Any) -> Iterator[Misplaced]:
+    items = given(shipped, "items")
+    for index, package in enumerate(listed(given(shipped, "packages"))):
+        told = given(package, "items")
+        if items is None and told is None:
+            yield ("packages", index, "items"), "missing; give items in every package, or once for the shipment"
+        elif items is not None and told is not None:
+            yield (
+                ("packages", index, "items"),
+                "must be absent where items stand on the shipment; give one or the other",
+            )
+    for index, item in enumerate(listed(items)):
+        if given(item, "tracking_total") is not None:
+            yield (
+                ("items", index, "tracking_total"),
+                "must be absent on the shipment's own items: it is a total per tracking number",
+            )
 
 
 class CancelReason(Model):
     """Why commerce cancelled. Mapped to one of Walmart's five codes."""
 
     code: Text | None = None
+    """Commerce's reason code, or one of Walmart's five."""
     text: Text | None = None
+    """Commerce's reason as people read it, such as `The item is out of stock`."""
 
 
 class CancelledItem(Model):
     """Totals so far in commerce for one line or SKU: not differences, so repeats and any order of events agree."""
 
-    line_number: Name | None = None
-    sku: Name | None = None
-    cancelled_total: Total
-    shipped_total: Total
-    """Also announces shipments that Walmart has not been told of yet: those units are left alone."""
+    model_config = ConfigDict(json_schema_extra=EITHER_LINE_OR_SKU)
 
-    @model_validator(mode="after")
-    def _addressed(self) -> CancelledItem:
-        _one_address(self.line_number, self.sku)
-        return self
+    line_number: Name | None = None
+    """Walmart's line number, as text. Preferred over `sku`; exactly one of the two."""
+    sku: Name | None = None
+    """The seller's SKU; the totals are those of all its lines together."""
+    cancelled_total: Total
+    """Units cancelled so far, this event's included."""
+    shipped_total: Total
+    """Units shipped so far. Also announces shipments Walmart has not been told of yet: those units are left alone."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _addressed(cls, data: Any, handler: ModelWrapValidatorHandler[CancelledItem]) -> CancelledItem:
+        return with_rule(data, handler, _one_address)
 
 
 class InventoryLevel(Model):
     """Stock of one SKU after the cancellation: an absolute number."""
 
     sku: Name
+    """The seller's SKU."""
     quantity: Total
+    """Units on hand, an absolute number."""
     ship_node: Name | None = None
+    """Walmart's ship node; absent: the account's default."""
     as_of: Time
     """When the number was true. An old one is skipped as `stale`."""
 
@@ -165,29 +205,36 @@ class OrderCancelled(Model):
     """Data of `commerce.order.cancelled.v1`: some or all of what was not shipped is cancelled."""
 
     store: Name
+    """The sales-channel store; selects the Walmart account."""
     purchase_order_id: PurchaseOrderId
+    """Walmart's purchase order id, as text; also the record's key."""
     commerce_order_id: Name
+    """The order's number in commerce."""
     cancelled_at: Time
+    """When commerce cancelled."""
     reason: CancelReason | None = None
+    """Walmart requires one; absent or unknown: the store's policy `unknown_reason` decides."""
     items: Annotated[tuple[CancelledItem, ...], Field(min_length=1, max_length=MAX_ITEMS)] | None = None
-    """Totals per line or SKU. Absent: everything still open. An empty list is a mistake."""
+    """Totals per line or SKU, each once. Absent: everything still open. An empty list is a mistake."""
     inventory: Annotated[tuple[InventoryLevel, ...], Field(max_length=MAX_ITEMS)] | None = None
+    """Stock after the cancellation, sent to Walmart when the cancel has worked."""
 
-    @model_validator(mode="after")
-    def _each_once(self) -> OrderCancelled:
-        seen: set[tuple[str | None, str | None]] = set()
-        problems: dict[tuple[str | int, ...], str] = {}
-        for index, item in enumerate(self.items or ()):
-            address = (item.line_number, item.sku)
-            if address in seen:
-                field = "line_number" if item.sku is None else "sku"
-                problems["items", index, field] = (
-                    f"{item.line_number or item.sku} stands here twice; a total is given once"
-                )
-            seen.add(address)
-        if problems:
-            raise misplaced("OrderCancelled", problems)
-        return self
+    @model_validator(mode="wrap")
+    @classmethod
+    def _each_once(cls, data: Any, handler: ModelWrapValidatorHandler[OrderCancelled]) -> OrderCancelled:
+        return with_rule(data, handler, _no_address_twice)
+
+
+def _no_address_twice(cancelled: Any) -> Iterator[Misplaced]:
+    seen: set[tuple[str, str]] = set()
+    for index, item in enumerate(listed(given(cancelled, "items"))):
+        for field in ("line_number", "sku"):
+            value = given(item, field)
+            if not isinstance(value, str):
+                continue
+            if (field, value) in seen:
+                yield ("items", index, field), "stands here twice; a total is given once"
+            seen.add((field, value))
 
 
 EVENT_MODELS: Final[dict[str, type[OrderShipped | OrderCancelled]]] = {

@@ -12,6 +12,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from schemas.base import VISIBLE
 from schemas.scrub import one_line
 
 SHOWN_LENGTH: Final = 60
@@ -129,6 +130,8 @@ def _message(kind: str, details: ErrorDetails, value: Any) -> str:
         case "string_too_long":
             return f"must have at most {limits['max_length']} characters, has {len(value)}"
         case "string_pattern_mismatch":
+            if limits["pattern"] == VISIBLE:
+                return "must not contain control characters"
             return "must be 1 to 64 letters, digits, - or _, beginning with a letter or digit"
         case "too_short":
             return "must not be an empty list"
