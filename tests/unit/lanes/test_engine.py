@@ -1,0 +1,148 @@
+"""The engine: bounded attempts, lanes held while concluding, letting go without losing a write."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from worker.clock import SystemClock
+from worker.lanes.engine import Engine, Retry
+from worker.lanes.lanes import Entry, Lanes
+
+
+def engine(
+    attempt: Callable[[str], Awaitable[str]],
+    conclude: Callable[[str, str], Awaitable[Retry | None]],
+    *,
+    max_running: int = 10,
+    failed: list[str] | None = None,
+) -> Engine[str, str]:
+    return Engine(
+        Lanes(),
+        attempt=attempt,
+        conclude=conclude,
+        failed=lambda item, _: (failed if failed is not None else []).append(item),
+        clock=SystemClock(),
+        max_running=max_running,
+    )
+
+
+async def settled(made: Engine[str, str]) -> None:
+    while made.lanes.count:
+        await asyncio.sleep(0.001)
+
+
+async def test_never_more_attempts_than_slots() -> None:
+    most = running = 0
+
+    async def attempt(item: str) -> str:
+        nonlocal most, running
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.002)
+        running -= 1
+        return item
+
+    async def conclude(item: str, result: str) -> None:
+        assert item == result
+
+    made = engine(attempt, conclude, max_running=3)
+    task = asyncio.create_task(made.run())
+    for number in range(20):
+        made.add(Entry(str(number), str(number)))
+    await settled(made)
+    assert most == 3
+    task.cancel()
+
+
+async def test_a_slow_conclusion_holds_its_lane_but_no_slot() -> None:
+    """A broker that is slow to acknowledge must not use up the slots for calls."""
+    publish = asyncio.Event()
+    attempted: list[str] = []
+
+    async def attempt(item: str) -> str:
+        attempted.append(item)
+        return item
+
+    async def conclude(item: str, result: str) -> None:
+        if item == "slow":
+            await publish.wait()
+
+    made = engine(attempt, conclude, max_running=1)
+    task = asyncio.create_task(made.run())
+    made.add(Entry("slow", "a"))
+    made.add(Entry("behind", "a"))
+    made.add(Entry("other", "b"))
+    while "other" not in attempted:
+        await asyncio.sleep(0.001)
+    assert "behind" not in attempted
+    publish.set()
+    await settled(made)
+    assert attempted[-1] == "behind"
+    task.cancel()
+
+
+async def test_what_raises_is_told_and_tried_again() -> None:
+    told: list[str] = []
+    tries = 0
+
+    async def attempt(item: str) -> str:
+        return item
+
+    async def conclude(item: str, result: str) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise RuntimeError("a bug")
+
+    made = engine(attempt, conclude, failed=told)
+    task = asyncio.create_task(made.run())
+    made.add(Entry("x", "a"))
+    await settled(made)
+    assert (tries, told) == (2, ["x"])
+    task.cancel()
+
+
+async def test_letting_go_waits_for_writes_and_drops_the_rest() -> None:
+    """On a rebalance a POST on its way is waited for; reads and queues are dropped."""
+    posting = {"post"}
+    events: list[str] = []
+
+    async def attempt(item: str) -> str:
+        try:
+            await asyncio.sleep(0.05 if item == "post" else 60)
+        except asyncio.CancelledError:
+            events.append(f"{item} cancelled")
+            raise
+        posting.discard(item)
+        return item
+
+    async def conclude(item: str, result: str) -> None:
+        events.append(f"{item} done")
+
+    made = engine(attempt, conclude)
+    task = asyncio.create_task(made.run())
+    for item in ("post", "read"):
+        made.add(Entry(item, item))
+    made.add(Entry("queued", "read"))
+    await asyncio.sleep(0.01)
+    await made.release(lambda _: True, must_finish=lambda item: item in posting, budget_s=5)
+    assert set(events) == {"read cancelled", "post done"}
+    assert (made.lanes.count, made.in_flight, made.busy) == (0, 0, 0)
+    task.cancel()
+
+
+async def test_letting_go_ends_within_its_budget() -> None:
+    async def attempt(item: str) -> str:
+        await asyncio.sleep(60)
+        return item
+
+    async def conclude(item: str, result: str) -> None: ...
+
+    made = engine(attempt, conclude)
+    task = asyncio.create_task(made.run())
+    made.add(Entry("stuck", "a"))
+    await asyncio.sleep(0.01)
+    await made.release(lambda _: True, must_finish=lambda _: True, budget_s=0.05)
+    assert made.lanes.count == 0
+    task.cancel()

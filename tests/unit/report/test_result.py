@@ -1,0 +1,108 @@
+"""Results: ids are a pure function of identity, replay number and answer; every result fits the contract."""
+
+from __future__ import annotations
+
+from schemas.results import SyncResult
+from worker.delivery import Delivery, Envelope, Place, Record
+from worker.errors import ERRORS, Failure, WalmartError
+from worker.outcome import (
+    Again,
+    ConfirmedUnits,
+    InventoryOutcome,
+    LineOutcome,
+    PlannedRequest,
+    Trouble,
+    Verdict,
+    Warned,
+)
+from worker.report.result import MAX_LINES, headers, of_retrying, of_verdict, result_id
+
+NOW = 1_795_000_000.0
+
+
+def delivery(**more: object) -> Delivery:
+    record = Record("commerce.order-shipped.v1", 3, 1187, int(NOW * 1000) - 2_000, b"PO1", b"{}", ())
+    envelope = Envelope("/commerce", "e1", "commerce.order.shipped.v1", NOW - 2, "us", "PO1", "100", "s1")
+    return Delivery(record, None, envelope, None, "t|/commerce|e1", "PO1", NOW - 1, first_seen=NOW - 1, **more)  # type: ignore[arg-type]
+
+
+def test_result_id_depends_on_identity_replay_number_and_answer_only() -> None:
+    known = result_id("k", 0, "failed", "none", "carrier_unmapped")
+    assert known == result_id("k", 0, "failed", "none", "carrier_unmapped")
+    others = {
+        result_id("k2", 0, "failed", "none", "carrier_unmapped"),
+        result_id("k", 1, "failed", "none", "carrier_unmapped"),
+        result_id("k", 0, "succeeded", "none", "carrier_unmapped"),
+        result_id("k", 0, "failed", "partly_applied", "carrier_unmapped"),
+        result_id("k", 0, "failed", "none", None),
+    }
+    assert len({known, *others}) == 6
+
+
+def test_result_id_is_the_same_in_every_process() -> None:
+    """Consumers deduplicate by it, over restarts and versions."""
+    assert result_id("t|/s|1", 0, "succeeded", "applied", None) == "8c4b8e25-ab6b-56df-99a2-e565b9108864"
+
+
+def test_every_result_fits_the_contract() -> None:
+    """The hot path builds without validation, so here every shape is validated."""
+    verdict = Verdict(
+        operation="ship",
+        effect="partly_applied",
+        failure=Failure("carrier_unmapped", "no name", 400, (WalmartError("C", "f", "d"),), "cid"),
+        walmart_status="partially_shipped",
+        lines=(LineOutcome("1", "SKU", 2, "1Z", "rejected", "carrier_unmapped"),),
+        inventory=(InventoryOutcome("SKU", None, 3, "skipped", "stale"),),
+        warnings=(Warned("tracking_cleaned", "x"),),
+        planned=(PlannedRequest("POST", "/v3/orders/1/shipping", {"a": 1}),),
+    )
+    made = of_verdict(delivery(), verdict, account="main", now=NOW, dead_letter=Place(3, 9), topic="dl")
+    again = SyncResult.model_validate_json(made.model_dump_json())
+    assert again == made
+    assert again.error is not None
+    assert again.error.action.startswith("Map the carrier in the store's settings (stores.us.carriers)")
+    assert (again.order_status, again.latency_seconds) == ("error", 2.0)
+    assert ("ce_id", made.result_id.encode()) in headers(made)
+
+
+def test_a_retrying_result_is_not_final_and_tells_what_is_confirmed() -> None:
+    late = delivery()
+    late.progress.confirmed = (ConfirmedUnits("1", 2, "1Z"),)
+    late.progress.applied = True
+    again = Again(Trouble.NOT_SENT, Failure("walmart_unavailable", "503"), operation="ship")
+    made = SyncResult.model_validate_json(of_retrying(late, again, account="main", now=NOW).model_dump_json())
+    assert (made.status, made.final, made.effect) == ("retrying", False, "partly_applied")
+    assert [line.state for line in made.lines] == ["confirmed"]
+
+
+def test_repeated_warnings_are_told_once() -> None:
+    twice = delivery()
+    twice.progress.warned = (Warned("tracking_cleaned", "x"),)
+    verdict = Verdict("ship", "applied", warnings=(Warned("tracking_cleaned", "x"), Warned("tracking_cleaned", "y")))
+    made = of_verdict(twice, verdict, account=None, now=NOW, dead_letter=None, topic="dl")
+    assert [warning.message for warning in made.warnings] == ["x", "y"]
+
+
+def test_a_result_is_bounded_whatever_the_event_asked() -> None:
+    lines = tuple(LineOutcome(str(number), "SKU", 1, "1Z", "confirmed") for number in range(MAX_LINES + 5))
+    made = of_verdict(
+        delivery(), Verdict("ship", "applied", lines=lines), account=None, now=NOW, dead_letter=None, topic="dl"
+    )
+    assert len(made.lines) == MAX_LINES
+
+
+def test_planned_bodies_carry_no_return_address() -> None:
+    body = {"orderShipment": {"orderLines": {"orderLine": [{"x": {"returnCenterAddress": {"name": "Jane"}}}]}}}
+    verdict = Verdict("ship", "applied", planned=(PlannedRequest("POST", "/p", body),), observed=True)
+    made = of_verdict(delivery(), verdict, account=None, now=NOW, dead_letter=None, topic="dl")
+    assert "Jane" not in made.model_dump_json()
+    assert made.observed
+
+
+def test_every_action_names_no_unfilled_placeholder() -> None:
+    for code in ERRORS:
+        made = of_verdict(
+            delivery(), Verdict("ship", "none", Failure(code, "m")), account=None, now=NOW, dead_letter=None, topic="d"
+        )
+        assert made.error is not None
+        assert "{" not in made.error.action
