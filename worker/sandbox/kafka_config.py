@@ -73,7 +73,7 @@ def _another(taken: set[int]) -> int:
 
 
 def server_properties(
-    node: NodeAddress, cluster: Sequence[NodeAddress], data: Path, extra: Mapping[str, str]
+    node: NodeAddress, cluster: Sequence[NodeAddress], data: Path | str, extra: Mapping[str, str]
 ) -> dict[str, str]:
     """Settings of one node: broker and controller in one process, small buffers, quick fail-over."""
     nodes = len(cluster)
