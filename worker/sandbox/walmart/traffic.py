@@ -1,0 +1,65 @@
+"""What was asked of this Walmart: counts per seller, operation and status, and the latest calls."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass
+from typing import Any, Final
+
+from worker.sandbox.walmart.specs import Operation
+
+DROPPED: Final = 0
+"""Stands for the status of a call that got no answer."""
+
+_LATEST_KEPT: Final = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call that was answered (or dropped)."""
+
+    time: float
+    seller: str | None
+    operation: Operation
+    purchase_order_id: str | None
+    status: int
+    correlation_id: str
+
+
+class Traffic:
+    """Counters. They start at nothing with the process and with every reset."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[tuple[str | None, Operation, int]] = Counter()
+        self.latest: deque[Request] = deque(maxlen=_LATEST_KEPT)
+        self.internal_errors = 0
+        self.most_at_once_per_order = 0
+        """Calls about one order that were running at the same moment, at most. More than 1: lanes do not hold."""
+        self._running: Counter[str] = Counter()
+
+    def begin(self, purchase_order_id: str | None) -> None:
+        """A call came in."""
+        if purchase_order_id is not None:
+            self._running[purchase_order_id] += 1
+            self.most_at_once_per_order = max(self.most_at_once_per_order, self._running[purchase_order_id])
+
+    def end(self, request: Request) -> None:
+        """It was answered."""
+        self.counts[request.seller, request.operation, request.status] += 1
+        self.latest.append(request)
+        order = request.purchase_order_id
+        if order is not None:
+            self._running[order] -= 1
+            if not self._running[order]:
+                del self._running[order]
+
+    def as_json(self) -> dict[str, Any]:
+        """All counters."""
+        return {
+            "counts": [
+                {"seller": seller, "operation": operation, "status": status, "count": count}
+                for (seller, operation, status), count in self.counts.items()
+            ],
+            "internal_errors": self.internal_errors,
+            "most_at_once_per_order": self.most_at_once_per_order,
+        }
