@@ -1,0 +1,28 @@
+"""What is told about each request that was tried: for metrics and gates. One call may be two requests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from worker.walmart.answer import CallKind
+
+Operation = Literal["get_order", "acknowledge", "ship", "cancel", "put_inventory", "token", "token_detail"]
+
+
+@dataclass(frozen=True, slots=True)
+class CallReport:
+    """One attempt, seen from outside."""
+
+    account: str
+    operation: Operation
+    status: int | None
+    """HTTP status; None where no answer came."""
+    kind: CallKind | None
+    """None: it worked."""
+    seconds: float
+    correlation_id: str
+    budget_left: int | None = None
+    """`X-Current-Token-Count`, where Walmart sends it."""
+    replenish_at: float | None = None
+    """Epoch seconds of Walmart's next replenishment."""
