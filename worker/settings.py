@@ -1,7 +1,8 @@
 """The settings: one frozen tree, validated together, units in the names, secrets masked.
 
 Sources, later ones win: defaults, one TOML file (`--config` or `ORDER_SYNC_CONFIG`), environment variables
-`ORDER_SYNC_<SECTION>__<KEY>`. Secrets come from the environment or from files only. Loading lives in `worker.configuration`.
+`ORDER_SYNC_<SECTION>__<KEY>`. Secrets come from the environment or from files only. Loading lives in
+`worker.configuration`, which also names every mistake at once (the validators here stop at a section's first one).
 `worker/SETTINGS.md` is generated from the field docs here.
 """
 
@@ -127,7 +128,7 @@ class StoreSettings(Section):
     """Name of an `[accounts.<name>]` section; several stores may share one."""
     unmapped_carrier: Literal["refuse", "other"] = "refuse"
     """A carrier without a Walmart name: refuse the package, or send it as other carrier with a tracking URL."""
-    unknown_reason: Literal["refuse"] | CancelReasonCode = "refuse"
+    unknown_reason: Literal["refuse", CancelReasonCode] = "refuse"
     """An unknown or absent cancel reason: refuse, or the code to send."""
     cancel_without_items: Literal["guard", "refuse"] = "guard"
     """A cancel without totals. The guard does not exist yet: until it does both refuse."""
