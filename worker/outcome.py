@@ -8,7 +8,7 @@ Outcome
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal
 
@@ -152,6 +152,17 @@ class Unsettled:
     correction: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Walmart's refusal of some units, kept so that they are not sent again."""
+
+    failure: Failure
+    final_at: float
+    """Epoch seconds: until then a read may be old, and the units may yet turn out to be there."""
+    partial: bool = False
+    """Only part of what was open was to be cancelled: it may work once the rest has shipped."""
+
+
 @dataclass(slots=True)
 class Progress:
     """What an event has been through so far; lives as long as the event and is owned by its lane."""
@@ -164,6 +175,12 @@ class Progress:
     unsettled: Unsettled | None = None
     applied: bool = False
     """Something was changed at Walmart for this event by an earlier try."""
+    refused: dict[tuple[str, str | None], Refusal] = field(default_factory=dict)
+    """By line number and canonical tracking number (None: cancelled units)."""
+    one_by_one: int = 0
+    """Walmart refused a call for several packages or lines: 1: one call per tracking number, 2: per line and number."""
+    hold_until: float = 0.0
+    """Epoch seconds before which nothing that leaves units open is sent: a read may be old until then."""
     posting: bool = False
     """A write is on its way right now: a rebalance waits for it."""
     calls: int = 0
