@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
-from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, model_validator
+from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, WithJsonSchema, model_validator
 
 from schemas.base import Misplaced, Model, Name, PurchaseOrderId, Quantity, Text, Time, Total, given, listed, with_rule
 from schemas.jsonrules import EITHER_LINE_OR_SKU, ITEMS_IN_ONE_PLACE, NAMED_CARRIER
@@ -129,7 +129,9 @@ class OrderShipped(Model):
     """For the whole shipment, where the source cannot say which unit is in which package; without `tracking_total`."""
     return_center_address: Address | None = None
     """Where returns of this shipment go; absent: the account's own return center."""
-    intent_to_cancel_override: bool = Field(default=False, strict=True)
+    intent_to_cancel_override: Annotated[
+        bool, Field(strict=True), WithJsonSchema({"type": ["boolean", "null"], "default": False})
+    ] = False
     """Ship although the buyer asked to cancel."""
 
     @model_validator(mode="wrap")
