@@ -8,8 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, get_args, get_origin
+from pathlib import Path
+from typing import Any, Final, Literal, get_args, get_origin
 
+import annotated_types
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
@@ -98,3 +100,25 @@ def at(tree: Any, key: Key) -> Any:
             return None
         tree = tree.get(part)
     return tree
+
+
+def type_name(field: FieldInfo) -> str:
+    """What a value looks like, with its range: for people."""
+    kinds = [kind for kind in get_args(field.annotation) if kind is not type(None)]
+    kind = kinds[0] if is_optional(field) else field.annotation
+    if get_origin(kind) is Literal:
+        return " · ".join(f"`{choice}`" for choice in get_args(kind))
+    if is_mapping(field):
+        return "table of texts"
+    words = {bool: "`true` · `false`", int: "whole number", float: "number", Path: "file", SecretStr: "secret"}
+    return words.get(kind, "text") + _range(field)
+
+
+def _range(field: FieldInfo) -> str:
+    least = next((one.ge for one in field.metadata if isinstance(one, annotated_types.Ge)), None)
+    most = next((one.le for one in field.metadata if isinstance(one, annotated_types.Le)), None)
+    return "" if least is None and most is None else f", {_plain(least)} to {_plain(most)}"
+
+
+def _plain(edge: object) -> str:
+    return f"{edge:,}" if isinstance(edge, int) else str(edge)
