@@ -110,7 +110,13 @@ def type_name(field: FieldInfo) -> str:
         return " · ".join(f"`{choice}`" for choice in get_args(kind))
     if is_mapping(field):
         return "table of texts"
-    words = {bool: "`true` · `false`", int: "whole number", float: "number", Path: "file", SecretStr: "secret"}
+    words: dict[Any, str] = {
+        bool: "`true` · `false`",
+        int: "whole number",
+        float: "number",
+        Path: "file",
+        SecretStr: "secret",
+    }
     return words.get(kind, "text") + _range(field)
 
 
