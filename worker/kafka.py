@@ -8,10 +8,6 @@ from typing import Any
 
 from worker.settings import KafkaSettings
 
-DEAD_LETTER_HEADROOM_BYTES = 65_536
-"""What a dead letter may be larger than its event: our headers."""
-
-
 def client_options(settings: KafkaSettings) -> dict[str, Any]:
     """Keyword arguments of every aiokafka client."""
     options: dict[str, Any] = {

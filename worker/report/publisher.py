@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from worker.delivery import Place
-from worker.kafka import DEAD_LETTER_HEADROOM_BYTES, client_options
+from worker.kafka import client_options
 from worker.settings import KafkaSettings
 
 log = structlog.get_logger()
@@ -82,14 +82,14 @@ class Publisher:
             raise NotPublishedError(f"{topic}: {type(error).__name__}") from error
 
     async def _connect(self) -> AIOKafkaProducer:
-        limit = self._settings.max_record_bytes + DEAD_LETTER_HEADROOM_BYTES
         producer = AIOKafkaProducer(
             **client_options(self._settings),
             acks="all",
             enable_idempotence=True,
             # 16 kB, the default, makes a wake-up storm under a fast producer.
             max_batch_size=262_144,
-            max_request_size=limit + 16_384,
+            # The topic's own limit decides; `order-sync check` verifies it.
+            max_request_size=128 * 1_048_576,
             linger_ms=2,
             compression_type=None,
         )
