@@ -1,0 +1,178 @@
+"""`order-sync check`: settings, Kafka and Walmart accounts looked at together. Changes nothing, prints nothing.
+
+findings = await check(load(path, os.environ), accounts=lambda name, account: WalmartClient(...))
+exit_code = 1 if any(finding.level == "mistake" for finding in findings) else 0
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from worker import check_kafka
+from worker.check_kafka import ClusterSeen
+from worker.configuration import Mistake
+from worker.errors import ERRORS
+from worker.findings import Finding, mistake, ok, warning
+from worker.settings import AccountSettings, KafkaSettings, Settings
+from worker.walmart.answer import CallError, CallKind
+
+__all__ = ["Finding", "TokenDetail", "check"]
+
+_CALLS_OF_ONE_CHECK = 3
+"""A token, a refreshed one, and the question itself."""
+
+
+_DRAIN_SHARE = 0.6
+"""Of the rebalance timeout: how long running calls are waited for."""
+
+
+class TokenDetail(Protocol):
+    """What is needed of one account: what its token may do."""
+
+    async def token_detail(self) -> dict[str, str] | CallError:
+        """Scope -> `full_access`, `view_only` or `no_access`."""
+        ...
+
+
+Look = Callable[[KafkaSettings, tuple[str, ...]], Coroutine[Any, Any, ClusterSeen | str]]
+
+
+async def check(
+    settings: Settings | Sequence[Mistake],
+    *,
+    accounts: Callable[[str, AccountSettings], TokenDetail],
+    look: Look = check_kafka.look,
+) -> list[Finding]:
+    """Everything that can be found out without changing anything, in the order a person would mend it.
+
+    Args:
+        settings: What `worker.configuration.load` returned.
+        accounts: Makes the client of one account.
+        look: Asks the Kafka cluster.
+    """
+    if not isinstance(settings, Settings):
+        return [mistake("settings", str(one), "Correct it and check again.") for one in settings]
+    topics = settings.topics
+    names = (topics.order_shipped, topics.order_cancelled, topics.sync_result, topics.dead_letter)
+    async with asyncio.TaskGroup() as group:
+        looking = group.create_task(look(settings.kafka, names))
+        asking = [
+            group.create_task(_account(settings, name, accounts(name, account)))
+            for name, account in settings.accounts.items()
+        ]
+    findings = [*check_settings(settings), *check_kafka.judge(settings, looking.result())]
+    for asked in asking:
+        findings += asked.result()
+    return findings
+
+
+async def _account(settings: Settings, name: str, client: TokenDetail) -> list[Finding]:
+    subject = f"account {name}"
+    try:
+        async with asyncio.timeout(settings.timing.call_timeout_seconds * _CALLS_OF_ONE_CHECK):
+            answer = await client.token_detail()
+    except TimeoutError:
+        answer = CallError(CallKind.UNKNOWN, "no answer in time")
+    if isinstance(answer, CallError):
+        return [_failed(subject, settings.accounts[name], answer)]
+    findings: list[Finding] = []
+    action = ERRORS["scope_missing"].action
+    if (orders := answer.get("orders", "no_access")) != "full_access":
+        findings.append(mistake(subject, f"its key may not change orders (scope orders: {orders})", action))
+    if (inventory := answer.get("inventory", "no_access")) != "full_access":
+        text = f"its key may not update inventory (scope inventory: {inventory}): updates after cancels will fail"
+        findings.append(warning(subject, text, action))
+    return findings or [ok(subject, "the token is good and may change orders and inventory")]
+
+
+def _failed(subject: str, account: AccountSettings, error: CallError) -> Finding:
+    match error.kind:
+        case CallKind.UNAUTHORIZED:
+            code = "scope_missing" if error.scope_missing else "credentials_rejected"
+            return mistake(subject, f"Walmart turns its key away: {error.message}", ERRORS[code].action)
+        case CallKind.NOT_SENT:
+            text = f"{account.base_url} cannot be reached: {error.message}"
+            return mistake(subject, text, "Check base_url, the network and any proxy.")
+        case CallKind.THROTTLED:
+            return warning(subject, f"its key could not be tried: {error.message}", ERRORS["throttled"].action)
+        case CallKind.REFUSED | CallKind.REFUSED_WITHOUT_CAUSE | CallKind.UNKNOWN:
+            text = f"its key could not be tried: {error.message}"
+            return warning(subject, text, "Check again in a minute; look at Walmart's status page if it stays.")
+
+
+def check_settings(settings: Settings) -> list[Finding]:
+    """What the settings allow but a person should know. Pure."""
+    findings = [ok("settings", "valid")]
+    findings += _kafka(settings)
+    for name, account in settings.accounts.items():
+        findings += _account_settings(settings, name, account)
+    for name, store in settings.stores.items():
+        subject = f"store {name}"
+        findings += _switches(subject, f"stores.{name}", store.paused, store.observe)
+        if store.cancel_without_items == "guard":
+            text = "cancellations without items are refused: the guard that could let them through does not exist yet"
+            findings.append(warning(subject, text, "Have producers send items with their totals (always better)."))
+        if store.unmapped_carrier == "other" and store.tracking_url_template is None:
+            text = "unmapped carriers are sent as other carriers, but only where the event brings a tracking_url"
+            findings.append(warning(subject, text, f"Set stores.{name}.tracking_url_template."))
+    if any(not account.observe for account in settings.accounts.values()):
+        text = (
+            "partial quantities: a crash between sending a shipment and its result may send units a second time "
+            "if Walmart's order still shows the old state then (there is no fence yet)"
+        )
+        action = "Stop workers cleanly (SIGTERM); after a crash look at the partial shipments of that minute."
+        findings.append(warning("partial shipments", text, action))
+    return findings
+
+
+def _kafka(settings: Settings) -> list[Finding]:
+    kafka, timing = settings.kafka, settings.timing
+    findings: list[Finding] = []
+    protocol = kafka.security_protocol
+    ssl_given = kafka.ssl_cafile or kafka.ssl_certfile or kafka.ssl_keyfile
+    if ssl_given and not protocol.endswith("SSL"):
+        text = f"ssl_* settings are not used with security_protocol {protocol}"
+        findings.append(warning("kafka", text, "Set security_protocol to SSL or SASL_SSL."))
+    if (kafka.sasl_username or kafka.sasl_password or kafka.sasl_password_file) and not protocol.startswith("SASL"):
+        text = f"sasl_* settings are not used with security_protocol {protocol}"
+        findings.append(warning("kafka", text, "Set security_protocol to SASL_SSL."))
+    if protocol == "SASL_PLAINTEXT":
+        text = "the password and buyers' addresses cross the network unencrypted"
+        findings.append(warning("kafka", text, "Use SASL_SSL."))
+    drain = kafka.rebalance_timeout_seconds * _DRAIN_SHARE
+    if timing.call_timeout_seconds > drain:
+        text = (
+            f"a call may take {timing.call_timeout_seconds:g} s, but a rebalance waits only {drain:g} s for running "
+            "calls: another worker may take over an order while a call for it is on its way"
+        )
+        findings.append(warning("kafka", text, "Raise kafka.rebalance_timeout_seconds."))
+    return findings
+
+
+def _account_settings(settings: Settings, name: str, account: AccountSettings) -> list[Finding]:
+    subject = f"account {name}"
+    findings = _switches(subject, f"accounts.{name}", account.paused, account.observe)
+    if all(store.account != name for store in settings.stores.values()):
+        findings.append(warning(subject, "no store uses it", f'Set account = "{name}" in a store, or remove it.'))
+    url = urlsplit(account.base_url)
+    if url.scheme == "http" and url.hostname not in ("localhost", "127.0.0.1", "::1"):
+        text = f"{account.base_url} is not encrypted: the secret and buyers' addresses cross the network in clear"
+        findings.append(warning(subject, text, "Use https."))
+    if account.market != "us":
+        text = f"market {account.market}: carrier names and cancel reasons are checked against the US lists"
+        findings.append(warning(subject, text, "Try it with observe = true first."))
+    return findings
+
+
+def _switches(subject: str, section: str, paused: bool, observe: bool) -> list[Finding]:
+    findings: list[Finding] = []
+    if paused:
+        text = "is paused: nothing is sent, its events wait"
+        findings.append(warning(subject, text, f"Set {section}.paused = false to go on."))
+    if observe:
+        text = "only observes: results say what would be sent, Walmart is not changed"
+        findings.append(warning(subject, text, f"Set {section}.observe = false to go live."))
+    return findings
