@@ -89,12 +89,11 @@ def _sellers(options: argparse.Namespace) -> list[SellerSpec]:
 
 async def _run(options: argparse.Namespace) -> None:
     journal = Journal(options.journal, keep=not options.no_journal)
-    world = World(journal)
+    world = World(journal, delay_seconds=options.delay_seconds)
     world.rebuild()
     for spec in _sellers(options):
         if spec.client_id not in world.sellers:
             world.add_seller(spec)
-    world.delay_seconds = options.delay_seconds
     server = WalmartServer(world, BodyChecks(enabled=not options.no_validate))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -21,7 +21,7 @@ DEFAULT_SHIP_NODE: Final = "1000005050"
 class World:
     """The state of the simulation."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, *, delay_seconds: float = 0.0) -> None:
         self.journal = journal
         self.faults = Faults()
         self.sellers: dict[str, Seller] = {}
@@ -30,9 +30,9 @@ class World:
         self.stock: dict[tuple[str, str, str], int] = {}
         """(Client id, SKU, ship node) -> units."""
         self.clock_offset = 0.0
-        self.delay_seconds = 0.0
         self.echo_ship_date = True
         self.customer_reason_needs_intent = False
+        self.delay_seconds = self._first_delay_seconds = delay_seconds
         self._entries = 0
 
     def rebuild(self) -> int:
@@ -127,8 +127,11 @@ class World:
                 setattr(self, name, value)
 
     def reset(self) -> None:
-        """Forget orders, stock and faults; sellers stay, with full budgets."""
+        """Forget orders, stock, faults and switches; sellers stay, with full budgets."""
         self.faults.remove()
+        self.echo_ship_date = True
+        self.customer_reason_needs_intent = False
+        self.delay_seconds = self._first_delay_seconds
         self._record(self._entry("reset", "sim"))
 
     def _entry(self, kind: EntryKind, by: str, **details: Any) -> Entry:
