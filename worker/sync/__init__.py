@@ -1,1 +1,1 @@
-"""The mission: plan what makes Walmart agree (pure), then apply it."""
+"""Make Walmart agree: plan (pure), then apply."""

@@ -1,0 +1,68 @@
+"""Apply: one attempt after the other makes Walmart's order agree with an event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from schemas.events import OrderCancelled
+from worker.clock import Clock
+from worker.delivery import Delivery, Event
+from worker.errors import Failure
+from worker.outcome import Again, Outcome, Progress, Trouble
+from worker.settings import Settings
+from worker.sync.attempt import Attempt
+from worker.sync.doors import Corrections, Fence, MemoryCorrections, NoFence
+from worker.sync.inventory import Inventory
+from worker.sync.room import Room
+from worker.sync.rules import Rules
+from worker.sync.snapshot import OrderMemory
+from worker.sync.verdict import operation_of, refused
+from worker.walmart.answer import OrdersApi
+
+
+class Sync:
+    """The mission. `apis`: one per Walmart account, by the account's name."""
+
+    def __init__(
+        self,
+        apis: Mapping[str, OrdersApi],
+        settings: Settings,
+        clock: Clock,
+        corrections: Corrections | None = None,
+        fence: Fence | None = None,
+    ) -> None:
+        self._room = Room(
+            settings,
+            clock,
+            corrections or MemoryCorrections(),
+            fence or NoFence(),
+            Inventory(clock),
+            OrderMemory(settings.timing.read_lag_seconds),
+        )
+        self.configure(apis, settings)
+
+    def configure(self, apis: Mapping[str, OrdersApi], settings: Settings) -> None:
+        """Take new settings; an attempt that is under way keeps its store's rules."""
+        self._apis = apis
+        self._room.settings = settings
+        self._room.orders.keep_seconds = settings.timing.read_lag_seconds
+        self._rules = {
+            name: Rules.of(name, store, settings.accounts[store.account]) for name, store in settings.stores.items()
+        }
+
+    async def attempt(self, event: Event, progress: Progress, delivery: Delivery | None = None) -> Outcome:
+        """One try at one event; the caller sees to it that an order has one at a time.
+
+        `delivery` is handed on to the fence and the markers, and gives the event's time where `ce_time` is absent.
+        """
+        data = event.data
+        rules = self._rules.get(data.store)
+        if rules is None:
+            return refused(data, Failure("store_unknown", f"store {data.store} is not in the settings"))
+        if isinstance(data, OrderCancelled) and data.items is None:
+            return refused(data, Failure("cancel_without_items", "the cancellation has no items with their totals"))
+        api = self._apis.get(rules.account)
+        if api is None:
+            failure = Failure("not_ready", f"account {rules.account} is not connected")
+            return Again(Trouble.OURS, failure, operation=operation_of(data))
+        return await Attempt(self._room, api, rules, event, progress, delivery).run()

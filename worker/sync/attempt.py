@@ -1,0 +1,325 @@
+"""One attempt at one event: read Walmart's order, plan, send, check the answer, judge.
+
+What an attempt never does: send a write whose effect it cannot tell from an earlier one's. Before a write goes out it
+is noted in the event's progress as unsettled; the note goes when the order shows the effect, when Walmart turned the
+call away, or when an old read may be believed (`read_lag_seconds` after the call's deadline, read twice).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from schemas.events import OrderCancelled
+from schemas.walmart.order import Order
+from worker.delivery import Delivery, Event
+from worker.errors import Failure
+from worker.outcome import Again, ConfirmedUnits, Outcome, Progress, Refusal, Trouble, Unsettled, Warned
+from worker.sync.calls import Acknowledge, Call, Cancel, Correct, Key, Memory, Plan, Write
+from worker.sync.finish import finish
+from worker.sync.judge import about_state, again_for, no_cause, refusal
+from worker.sync.plan import plan
+from worker.sync.room import Room
+from worker.sync.rules import Rules
+from worker.sync.snapshot import merged, shows
+from worker.sync.verdict import operation_of, refused
+from worker.walmart.answer import CallError, CallKind, OrdersApi
+
+READ_AGAIN_S: Final = 3.0
+"""While an outcome is not known the order is read again this often."""
+
+MAX_CALLS: Final = 2_000
+"""More calls than any event can need in one attempt; past it something is wrong with us."""
+
+
+class Attempt:
+    """Runs once."""
+
+    def __init__(
+        self, room: Room, api: OrdersApi, rules: Rules, event: Event, progress: Progress, delivery: Delivery | None
+    ) -> None:
+        self.room, self.api, self.rules = room, api, rules
+        self.event, self.data, self.progress, self.delivery = event, event.data, progress, delivery
+        self.timing = room.settings.timing
+        self.min_tries = room.settings.limits.min_tries
+        self.operation = operation_of(event.data)
+        self.order_id = event.data.purchase_order_id
+        self.sent: dict[Key, int] = {}
+        self.acknowledged = False
+        self.doubted: tuple[ConfirmedUnits, ...] = ()
+
+    async def run(self) -> Outcome:
+        order = await self._read()
+        if not isinstance(order, Order):
+            return order
+        if self.progress.unsettled is not None:
+            order = await self._settle(order, self.progress.unsettled)
+            if not isinstance(order, Order):
+                return order
+        for _ in range(MAX_CALLS):
+            step = self._plan(order)
+            if self.rules.observe:
+                return await finish(self.room, self.api, self.rules, self.data, step, order, self.progress)
+            if (step.marks or step.frees) and not await self._mark(step):
+                return self._ours("the marker of a corrected tracking number could not be written", order)
+            call = self._next(step)
+            if call is None:
+                return self._waiting(step, order) or await finish(
+                    self.room, self.api, self.rules, self.data, step, order, self.progress
+                )
+            answer = await (self._acknowledge(order) if isinstance(call, Acknowledge) else self._write(call, order))
+            if not isinstance(answer, Order):
+                return answer
+            order = answer
+        raise RuntimeError(f"more than {MAX_CALLS} calls for one event")
+
+    # -- planning
+
+    def _plan(self, order: Order) -> Plan:
+        progress = self.progress
+        step = plan(
+            self.data,
+            order,
+            self.rules,
+            self.room.clock.now(),
+            at=self._happened_at(),
+            superseded=lambda number: self.room.corrections.superseded_at(self.order_id, number),
+            memory=Memory(progress.confirmed, self.sent, progress.refused, progress.one_by_one, self.acknowledged),
+        )
+        self._warn(*step.warnings)
+        return step
+
+    def _happened_at(self) -> float:
+        if self.event.time is not None:
+            return self.event.time
+        if self.delivery is not None:
+            return self.delivery.happened_at
+        told = self.data.cancelled_at if isinstance(self.data, OrderCancelled) else self.data.shipped_at
+        return told.timestamp()
+
+    def _next(self, step: Plan) -> Call | None:
+        held = self.room.clock.now() < self.progress.hold_until
+        calls = [call for call in step.calls if not (held and call.leaves_units_open)]
+        return None if all(isinstance(call, Acknowledge) for call in calls) else calls[0]
+
+    async def _mark(self, step: Plan) -> bool:
+        corrections = self.room.corrections
+        for mark in step.marks:
+            if not await corrections.mark(self.order_id, mark.number, mark.event_time, self.delivery):
+                return False
+        for number in step.frees:
+            if not await corrections.free(self.order_id, number, self.delivery):
+                return False
+        return True
+
+    def _waiting(self, step: Plan, order: Order) -> Again | None:
+        """Nothing can be sent now; what there is to wait for, if anything."""
+        now = self.room.clock.now()
+        until = max([refusal.final_at for refusal in self._pending(step)], default=0.0)
+        held = any(not isinstance(call, Acknowledge) for call in step.calls)
+        if held:
+            until = max(until, self.progress.hold_until)
+        if held or now < until:
+            text = "Walmart refused what its order still shows as possible: waiting until that cannot be an old read"
+            failure = Failure("outcome_unknown", text)
+            return self._again(Trouble.UNKNOWN, failure, order, min(READ_AGAIN_S, max(0.0, until - now)))
+        waiting = sum(line.quantity for line in step.lines if line.fate == "waiting")
+        if waiting:
+            text = f"{waiting} unit(s) to cancel wait for shipments: Walmart takes no partial cancellation"
+            return self._again(Trouble.SHIPMENTS, Failure("waiting_for_shipments", text), order)
+        return None
+
+    def _pending(self, step: Plan) -> list[Refusal]:
+        """Refusals the outcome still rests on."""
+        failures = {id(problem.failure) for problem in step.problems if problem.failure is not None}
+        return [refusal for refusal in self.progress.refused.values() if id(refusal.failure) in failures]
+
+    # -- reading
+
+    async def _get(self) -> Order | CallError:
+        self.progress.calls += 1
+        answer = await self.api.get_order(self.order_id)
+        if isinstance(answer, CallError):
+            return answer
+        return self.room.orders.newest(self.rules.account, answer, self.room.clock.now())
+
+    async def _read(self) -> Order | Outcome:
+        answer = await self._get()
+        if isinstance(answer, Order):
+            return answer
+        self.progress.correlation_id = answer.correlation_id
+        again = again_for(answer, self.operation, write=False)
+        if again is not None:
+            return again
+        touched = self.progress.unsettled is not None or self.progress.applied
+        if answer.not_found and not touched:
+            text = f"order {self.order_id} is not known in account {self.rules.account}"
+            return refused(self.data, Failure("order_not_found", text, 404, answer.errors, answer.correlation_id))
+        if answer.not_found or answer.kind is CallKind.REFUSED_WITHOUT_CAUSE or touched:
+            if self._tried_enough() and not touched:
+                return refused(self.data, refusal(answer))
+            return no_cause(answer, self.operation)
+        return refused(self.data, refusal(answer))
+
+    async def _settle(self, order: Order, unsettled: Unsettled) -> Order | Outcome:
+        """Find out whether an earlier write, whose outcome is not known, has worked."""
+        if shows(order, unsettled.expected):
+            return self._worked(order, unsettled)
+        now = self.room.clock.now()
+        if unsettled.leaves_open and now < unsettled.believe_at:
+            text = "a call may or may not have worked; the order is read until that is known"
+            wait = min(READ_AGAIN_S, unsettled.believe_at - now)
+            return self._again(Trouble.UNKNOWN, Failure("outcome_unknown", text), order, wait)
+        second = await self._read()
+        if not isinstance(second, Order):
+            return second
+        if shows(second, unsettled.expected):
+            return self._worked(second, unsettled)
+        self.progress.unsettled = None
+        self.doubted = unsettled.expected
+        return second
+
+    def _worked(self, order: Order, unsettled: Unsettled) -> Order:
+        progress = self.progress
+        progress.unsettled = None
+        progress.applied = True
+        if not unsettled.correction:
+            progress.confirmed = merged(progress.confirmed, unsettled.expected)
+        return self.room.orders.remember(self.rules.account, order, self.room.clock.now())
+
+    # -- writing
+
+    async def _acknowledge(self, order: Order) -> Order | Outcome:
+        """May be repeated, and its refusal stops nothing: the shipment tells whether it was needed."""
+        self.acknowledged = True
+        self.progress.calls += 1
+        self.progress.posting = True
+        try:
+            answer = await self.api.acknowledge(self.order_id)
+        finally:
+            self.progress.posting = False
+        if isinstance(answer, Order):
+            return self.room.orders.remember(self.rules.account, answer, self.room.clock.now())
+        self.progress.correlation_id = answer.correlation_id
+        again = again_for(answer, self.operation, order.status, write=False)
+        if again is not None:
+            return again
+        self._warn(Warned("acknowledge_refused", answer.message[:300]))
+        return order
+
+    async def _write(self, call: Write, order: Order) -> Order | Outcome:
+        progress = self.progress
+        deadline = self.room.clock.now() + self.timing.call_timeout_seconds
+        if call.leaves_units_open and not await self.room.fence.intend(self.event, call, deadline, self.delivery):
+            return self._ours("the fence before a call that leaves units open could not be set", order)
+        correction = isinstance(call, Correct)
+        unsettled = Unsettled(
+            call.expected, deadline + self.timing.read_lag_seconds, call.leaves_units_open, correction
+        )
+        progress.unsettled = unsettled
+        progress.calls += 1
+        progress.posting = True
+        try:
+            if isinstance(call, Cancel):
+                answer = await self.api.cancel(self.order_id, call.body(), deadline=deadline)
+            else:
+                answer = await self.api.ship(self.order_id, call.body(), deadline=deadline)
+        finally:
+            progress.posting = False
+        if isinstance(answer, CallError):
+            progress.correlation_id = answer.correlation_id
+            if answer.kind is not CallKind.UNKNOWN:
+                progress.unsettled = None
+                return again_for(answer, self.operation, order.status, write=True) or await self._refused(
+                    call, order, answer
+                )
+        elif shows(answer, call.expected):
+            return self._confirmed(call, answer, unsettled)
+        second = await self._get()
+        if isinstance(second, Order) and shows(second, call.expected):
+            return self._confirmed(call, second, unsettled)
+        failure = Failure("outcome_unknown", "the answer does not show what was asked for")
+        if isinstance(answer, CallError):
+            again = again_for(answer, self.operation, order.status, write=True)
+            failure = again.failure if again is not None else failure
+        return self._again(Trouble.UNKNOWN, failure, order)
+
+    def _confirmed(self, call: Write, order: Order, unsettled: Unsettled) -> Order:
+        for key, quantity in zip(call.keys, call.quantities, strict=True):
+            self.sent[key] = self.sent.get(key, 0) + quantity
+        return self._worked(order, unsettled)
+
+    def _seen(self, call: Write, order: Order) -> None:
+        """Refused because it is there already; by an earlier call of this event, if there was a doubtful one."""
+        if self.doubted == call.expected:
+            self.progress.applied = True
+        if not isinstance(call, Correct):
+            self.progress.confirmed = merged(self.progress.confirmed, call.expected)
+        self.room.orders.remember(self.rules.account, order, self.room.clock.now())
+
+    async def _refused(self, call: Write, order: Order, error: CallError) -> Order | Outcome:
+        """Refused on its merits: read the order; if it still shows the same, find out whose fault it is."""
+        read = await self._read()
+        if not isinstance(read, Order):
+            return read
+        if shows(read, call.expected):
+            self._seen(call, read)
+            return read
+        if not self._still_planned(call, read):
+            return read
+        if error.kind is CallKind.REFUSED_WITHOUT_CAUSE and not self._tried_enough():
+            return no_cause(error, self.operation, read.status)
+        now = self.room.clock.now()
+        doubtful = error.kind is CallKind.REFUSED and not error.malformed and about_state(error)
+        final_at = now + self.timing.read_lag_seconds if doubtful else now
+        if len(call.keys) > 1:
+            self._take_apart(call, final_at)
+        else:
+            self._refuse(call, read, error, final_at)
+        return read
+
+    def _still_planned(self, call: Write, order: Order) -> bool:
+        wanted = _summary(call)
+        return any(_summary(other) == wanted for other in self._plan(order).calls if not isinstance(other, Acknowledge))
+
+    def _take_apart(self, call: Write, final_at: float) -> None:
+        """One bad line or package must not keep the others back: next time in smaller calls.
+
+        A call that closes its lines would be refused piece by piece too, had it worked before. One that leaves units
+        open would not: its pieces wait until an old read can be ruled out.
+        """
+        several = not isinstance(call, Cancel) and len({number for _, number in call.keys}) > 1
+        self.progress.one_by_one = 1 if several and self.progress.one_by_one == 0 else 2
+        if call.leaves_units_open:
+            self.progress.hold_until = max(self.progress.hold_until, final_at)
+
+    def _refuse(self, call: Write, order: Order, error: CallError, final_at: float) -> None:
+        key = call.keys[0]
+        failure = refusal(error, correction=isinstance(call, Correct))
+        partial = isinstance(call, Cancel) and call.lines[0].quantity < order.by_number[key[0]].open
+        if partial and error.kind is CallKind.REFUSED and not error.malformed:
+            text = f"line {key[0]}: Walmart refused to cancel a part of what is open: {failure.message}"
+            failure = Failure(
+                "partial_cancel_refused", text, failure.http_status, failure.walmart_errors, failure.correlation_id
+            )
+        self.progress.refused[key] = Refusal(failure, final_at, partial)
+
+    # -- small things
+
+    def _tried_enough(self) -> bool:
+        """Counting the present try."""
+        return self.progress.failed_tries + 1 >= self.min_tries
+
+    def _again(self, trouble: Trouble, failure: Failure, order: Order, after_s: float | None = None) -> Again:
+        return Again(trouble, failure, after_s, self.operation, order.status)
+
+    def _ours(self, text: str, order: Order) -> Again:
+        return self._again(Trouble.OURS, Failure("not_ready", text), order)
+
+    def _warn(self, *warnings: Warned) -> None:
+        for warning in warnings:
+            if warning not in self.progress.warned:
+                self.progress.warned = (*self.progress.warned, warning)
+
+
+def _summary(call: Write) -> tuple[type, frozenset[tuple[Key, int]]]:
+    return type(call), frozenset(zip(call.keys, call.quantities, strict=True))

@@ -1,0 +1,182 @@
+"""Plan a cancellation: totals of commerce against Walmart's order.
+
+Per line `target = min(cancelled_total, ordered - shipped_total)`, so that what commerce has shipped and Walmart does
+not know yet is left alone: shipments and cancellations commute. Totals by SKU are per group of lines: shipments fill
+from the first line, cancellations from the last.
+"""
+
+from __future__ import annotations
+
+from schemas.events import CancelledItem, OrderCancelled
+from schemas.walmart.cancellation import CancelLine
+from schemas.walmart.order import Order, OrderLine
+from worker.outcome import ConfirmedUnits, Warned
+from worker.sync.calls import (
+    Acknowledge,
+    Call,
+    Cancel,
+    Key,
+    LineFate,
+    Memory,
+    Plan,
+    PlannedLine,
+    Problem,
+)
+from worker.sync.match import Ledger, lines_of
+from worker.sync.reasons import CUSTOMER_REQUESTED, FRAUD, cancel_reason, for_market
+from worker.sync.rules import Rules
+
+
+def plan_cancel(data: OrderCancelled, order: Order, rules: Rules, *, memory: Memory) -> Plan:
+    """The difference between a cancellation and Walmart's order."""
+    return _CancelPlanner(data, order, rules, memory).plan()
+
+
+def reason_of(data: OrderCancelled, rules: Rules) -> str | None:
+    """One of the five codes: as told, else by the store's policy; None where it is to be refused."""
+    told = data.reason
+    found = cancel_reason(rules.reasons, told.code, told.text) if told is not None else None
+    if found is None and rules.unknown_reason != "refuse":
+        return rules.unknown_reason
+    return found
+
+
+class _CancelPlanner:
+    __slots__ = ("data", "ledger", "lines", "memory", "order", "problems", "reason", "rules", "takes")
+
+    def __init__(self, data: OrderCancelled, order: Order, rules: Rules, memory: Memory) -> None:
+        self.data, self.order, self.rules, self.memory = data, order, rules, memory
+        self.ledger = Ledger(order)
+        self.reason = reason_of(data, rules)
+        self.lines: list[PlannedLine] = []
+        self.problems: list[Problem] = []
+        self.takes: dict[str, int] = {}
+
+    def plan(self) -> Plan:
+        items = self.data.items
+        plan = Plan("cancel", reason=self.reason)
+        if items is None:
+            self.problems.append(Problem("cancel_without_items", "the cancellation has no items with their totals"))
+        elif self.order.fulfilled_by_walmart:
+            self.problems.append(Problem("order_fulfilled_by_walmart", "Walmart fulfils this order itself (WFS)"))
+            for item in items:
+                if item.cancelled_total:
+                    self._tell(item, None, item.cancelled_total, "refused", "order_fulfilled_by_walmart")
+        else:
+            for item in sorted(items, key=lambda item: item.line_number is None):
+                self._meet(item)
+            plan.calls = self._calls()
+            if plan.calls:
+                plan.warnings = self._warnings()
+        plan.lines, plan.problems = tuple(self.lines), tuple(self.problems)
+        return plan
+
+    # -- one item
+
+    def _meet(self, item: CancelledItem) -> None:
+        lines = lines_of(self.order, item.line_number, item.sku)
+        if not lines:
+            if item.cancelled_total:
+                name = _name(item)
+                self._refuse(item, None, item.cancelled_total, "line_not_found", f"{name} is not in this order")
+            return
+        ordered = sum(line.ordered for line in lines)
+        cancelled = sum(self.ledger.cancelled[line.line_number] for line in lines)
+        target = min(item.cancelled_total, max(0, ordered - item.shipped_total))
+        self._tell_shown(item, lines, min(target, cancelled))
+        need = max(0, target - cancelled)
+        unshipped = max(0, item.shipped_total - sum(line.shipped for line in lines))
+        for line in reversed(lines):
+            units = self.ledger.take(line, need)
+            if units:
+                need -= units
+                self.ledger.cancelled[line.line_number] += units
+                self._take(item, line, units, unshipped)
+        if need:
+            self._conflict(item, lines, need)
+
+    def _take(self, item: CancelledItem, line: OrderLine, units: int, unshipped: int) -> None:
+        """Units to cancel, unless Walmart has refused them before. `unshipped`: announced, not shown yet."""
+        number = line.line_number
+        refusal = self.memory.refused.get((number, None)) if self.memory.refused else None
+        if self.reason is None:
+            told = self.data.reason
+            name = (told.text or told.code or "") if told is not None else ""
+            why = f'reason "{name[:200]}" has no Walmart code' if name else "the cancellation gives no reason"
+            self._refuse(item, line, units, "reason_unmapped", f"{why} (store {self.rules.store})")
+        elif refusal is not None and refusal.partial and units < line.open and unshipped:
+            self._tell(item, line, units, "waiting", "waiting_for_shipments")
+        elif refusal is not None and not (refusal.partial and units == line.open):
+            failure = refusal.failure
+            self._tell(item, line, units, "refused", failure.code)
+            self.problems.append(Problem(failure.code, failure.message, number, failure))
+        else:
+            self.takes[number] = self.takes.get(number, 0) + units
+            self._tell(item, line, units, "send", for_market(self.reason, self.rules.market))
+
+    def _tell_shown(self, item: CancelledItem, lines: tuple[OrderLine, ...], units: int) -> None:
+        code = for_market(self.reason, self.rules.market) if self.reason is not None else None
+        for line in reversed(lines):
+            here = min(units, line.cancelled)
+            if here:
+                units -= here
+                self._tell(item, line, here, "shown", code)
+
+    def _conflict(self, item: CancelledItem, lines: tuple[OrderLine, ...], short: int) -> None:
+        line = lines[0] if len(lines) == 1 else None
+        message = f"{_name(item)}: {short} of {item.cancelled_total} unit(s) to cancel have shipped at Walmart"
+        self._refuse(item, line, short, "cancel_after_ship", message)
+
+    def _refuse(self, item: CancelledItem, line: OrderLine | None, quantity: int, code: str, message: str) -> None:
+        self._tell(item, line, quantity, "refused", code)
+        self.problems.append(Problem(code, message, line.line_number if line else item.line_number))
+
+    def _tell(
+        self, item: CancelledItem, line: OrderLine | None, quantity: int, fate: LineFate, reason: str | None
+    ) -> None:
+        number = line.line_number if line else item.line_number
+        sku = line.sku if line else item.sku
+        self.lines.append(PlannedLine(number, sku, quantity, None, fate, reason))
+
+    # -- the calls
+
+    def _calls(self) -> tuple[Call, ...]:
+        if not self.takes:
+            return ()
+        assert self.reason is not None
+        calls: list[Call] = []
+        # Walmart refuses the acknowledgement once something is cancelled: it must come before, if anything stays open.
+        if not self.memory.acknowledged and any(
+            line.created and line.open > self.takes.get(line.line_number, 0) for line in self.order.lines
+        ):
+            calls.append(Acknowledge())
+        code = for_market(self.reason, self.rules.market)
+        wanted = [line for line in self.order.lines if line.line_number in self.takes]
+        groups = [wanted] if self.memory.one_by_one == 0 else [[line] for line in wanted]
+        for group in groups:
+            cancels = tuple([CancelLine(line.line_number, self.takes[line.line_number], code) for line in group])
+            keys: tuple[Key, ...] = tuple([(line.line_number, None) for line in group])
+            expected = tuple(
+                [
+                    ConfirmedUnits(line.line_number, line.cancelled + self.takes[line.line_number], None)
+                    for line in group
+                ]
+            )
+            leaves = any(line.open > self.takes[line.line_number] for line in group)
+            calls.append(Cancel(cancels, keys, expected, leaves))
+        return tuple(calls)
+
+    def _warnings(self) -> tuple[Warned, ...]:
+        if self.reason == FRAUD:
+            return (Warned("reason_not_supported", "fraud is for confirmed cases only; the order cannot show it"),)
+        if self.reason != CUSTOMER_REQUESTED:
+            return ()
+        silent = [number for number in self.takes if not self.order.by_number[number].buyer_asked_to_cancel]
+        if not silent:
+            return ()
+        told = ", ".join(sorted(silent)[:20])
+        return (Warned("reason_not_supported", f"no request of the buyer is shown on line {told}"),)
+
+
+def _name(item: CancelledItem) -> str:
+    return f"line {item.line_number}" if item.line_number is not None else f"SKU {item.sku}"

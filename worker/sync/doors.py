@@ -1,0 +1,64 @@
+"""What the mission needs of other rooms: a fence before risky calls, and the markers of corrected tracking numbers."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from worker.delivery import Delivery, Event
+from worker.sync.calls import Call
+
+
+class Fence(Protocol):
+    """Makes sure this worker still owns the event, and leaves word of what it is about to do."""
+
+    async def intend(self, event: Event, call: Call, deadline: float, delivery: Delivery | None) -> bool:
+        """Asked before each write that leaves units open. False: do not send.
+
+        `deadline`: epoch seconds after which the call is not written any more.
+        """
+        ...
+
+
+class NoFence:
+    """Always lets pass."""
+
+    async def intend(self, event: Event, call: Call, deadline: float, delivery: Delivery | None) -> bool:
+        """True."""
+        del event, call, deadline, delivery
+        return True
+
+
+class Corrections(Protocol):
+    """Tracking numbers corrected away, kept in the waiting room. Numbers are canonical."""
+
+    def superseded_at(self, order: str, number: str) -> float | None:
+        """Time (epoch seconds) of the event that corrected the number away, or None."""
+        ...
+
+    async def mark(self, order: str, number: str, event_time: float, delivery: Delivery | None) -> bool:
+        """Remember that the number was corrected away; True once that is safely written."""
+        ...
+
+    async def free(self, order: str, number: str, delivery: Delivery | None) -> bool:
+        """Forget it: the number was corrected back to; True once that is safely written."""
+        ...
+
+
+class MemoryCorrections:
+    """Markers in this process only: for tests, and for dry runs that write nothing."""
+
+    def __init__(self) -> None:
+        self.times: dict[tuple[str, str], float] = {}
+
+    def superseded_at(self, order: str, number: str) -> float | None:
+        return self.times.get((order, number))
+
+    async def mark(self, order: str, number: str, event_time: float, delivery: Delivery | None) -> bool:
+        del delivery
+        self.times[order, number] = max(event_time, self.times.get((order, number), event_time))
+        return True
+
+    async def free(self, order: str, number: str, delivery: Delivery | None) -> bool:
+        del delivery
+        self.times.pop((order, number), None)
+        return True

@@ -1,0 +1,23 @@
+"""What all attempts share: settings, clock, doors, and the short memories of this process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from worker.clock import Clock
+from worker.settings import Settings
+from worker.sync.doors import Corrections, Fence
+from worker.sync.inventory import Inventory
+from worker.sync.snapshot import OrderMemory
+
+
+@dataclass(slots=True)
+class Room:
+    """One per worker. `settings` may be exchanged between attempts."""
+
+    settings: Settings
+    clock: Clock
+    corrections: Corrections
+    fence: Fence
+    inventory: Inventory
+    orders: OrderMemory

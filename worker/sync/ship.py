@@ -1,0 +1,332 @@
+"""Plan a shipment: what of it Walmart does not show yet, and what of that can be sent."""
+
+from __future__ import annotations
+
+from schemas.events import OrderShipped
+from schemas.walmart.order import Order, OrderLine
+from worker.outcome import Warned
+from worker.sync.calls import LineFate, Mark, Memory, Plan, PlannedLine, Problem, Superseded
+from worker.sync.carriage import Blocked, Carriage, ShipTime, carriage_of, ship_time_of
+from worker.sync.match import Box, Demand, Ledger, boxes_without_units, demands_of, lines_of, read_boxes
+from worker.sync.rules import Rules
+from worker.sync.ship_calls import Piece, ship_calls
+from worker.sync.tracking import canonical
+
+
+def plan_ship(
+    data: OrderShipped,
+    order: Order,
+    rules: Rules,
+    now: float,
+    *,
+    at: float,
+    superseded: Superseded,
+    memory: Memory,
+) -> Plan:
+    """The difference between a shipment and Walmart's order. `at`: the event's own time, `now`: both epoch seconds."""
+    return _ShipPlanner(data, order, rules, now, at, superseded, memory).plan()
+
+
+class _ShipPlanner:
+    __slots__ = (
+        "at",
+        "boxes",
+        "carriages",
+        "data",
+        "frees",
+        "known",
+        "ledger",
+        "lines",
+        "marks",
+        "memory",
+        "moves",
+        "now",
+        "order",
+        "problems",
+        "repeats",
+        "rules",
+        "sends",
+        "ship_time",
+        "skipped",
+        "superseded",
+        "warnings",
+    )
+
+    def __init__(
+        self,
+        data: OrderShipped,
+        order: Order,
+        rules: Rules,
+        now: float,
+        at: float,
+        superseded: Superseded,
+        memory: Memory,
+    ) -> None:
+        self.data, self.order, self.rules, self.now, self.at = data, order, rules, now, at
+        self.superseded, self.memory = superseded, memory
+        self.boxes = read_boxes(data)
+        self.ledger = Ledger(order, _own_numbers(self.boxes))
+        self.known = {(units.line_number, canonical(units.tracking_number or "")) for units in memory.confirmed}
+        self.lines: list[PlannedLine] = []
+        self.problems: list[Problem] = []
+        self.warnings: list[Warned] = []
+        self.marks: dict[str, Mark] = {}
+        self.frees: dict[str, None] = {}
+        self.sends: list[Piece] = []
+        self.moves: list[Piece] = []
+        self.repeats: list[tuple[Demand, tuple[OrderLine, ...]]] = []
+        self.carriages: dict[str, Carriage | Blocked] = {}
+        self.ship_time: ShipTime | Blocked | None = None
+        self.skipped = False
+
+    def plan(self) -> Plan:
+        corrections = sum(box.replaces is not None for box in self.boxes)
+        plan = Plan("correct" if corrections == len(self.boxes) else "ship")
+        demands = demands_of(self.data, self.boxes)
+        if self.order.fulfilled_by_walmart:
+            self.problems.append(Problem("order_fulfilled_by_walmart", "Walmart fulfils this order itself (WFS)"))
+            for demand in demands:
+                self._tell(demand, None, demand.quantity, "refused", "order_fulfilled_by_walmart")
+        else:
+            for demand in demands:
+                self._meet(demand)
+            self._tell_repeats()
+            for box in boxes_without_units(self.data, self.boxes):
+                told = box.number.told or "a package without a number"
+                self._warn("package_without_units", f"{told}: more packages than units in the shipment")
+            calls, warnings = ship_calls(
+                self.data, self.order, self.sends, self.moves, self.ship_time, self.ledger, self.memory
+            )
+            plan.calls = calls
+            self.warnings.extend(warnings)
+        plan.lines, plan.problems, plan.warnings = tuple(self.lines), tuple(self.problems), tuple(self.warnings)
+        plan.marks, plan.frees, plan.superseded = tuple(self.marks.values()), tuple(self.frees), self.skipped
+        return plan
+
+    # -- one demand
+
+    def _meet(self, demand: Demand) -> None:
+        number = demand.box.number
+        lines = lines_of(self.order, demand.line_number, demand.sku)
+        if not lines:
+            self._refuse(demand, None, demand.quantity, "line_not_found", f"{demand.name} is not in this order")
+        elif number.problem is not None:
+            line = lines[0] if len(lines) == 1 else None
+            self._refuse(demand, line, demand.quantity, number.problem, f"{demand.name}: {number.why}")
+        elif demand.box.replaces is not None:
+            self._correct(demand, lines, demand.box.replaces)
+        elif self.superseded(number.canonical) is not None:
+            self._leave(demand)
+        else:
+            self._ship(demand, lines)
+
+    def _ship(self, demand: Demand, lines: tuple[OrderLine, ...]) -> None:
+        asked = demand.quantity if demand.total is None else demand.total
+        shown = self._shown(demand, lines, asked)
+        need = asked - sum(units for _, units in shown)
+        self._tell_shown(demand, shown, need)
+        if need:
+            self._conflict(demand, lines, self._send(demand, lines, need))
+        elif demand.total is None and not any(self._known(line, demand) for line in lines):
+            self.repeats.append((demand, lines))
+
+    def _correct(self, demand: Demand, lines: tuple[OrderLine, ...], old: str) -> None:
+        """Shown under the old number: replaced. Under the new one: done. Nothing shipped on the line: shipped."""
+        number = demand.box.number
+        marked = self.superseded(number.canonical)
+        if marked is not None and self.at <= marked:
+            self._leave(demand)
+            return
+        asked = demand.quantity if demand.total is None else demand.total
+        shown = self._shown(demand, lines, asked)
+        need = asked - sum(units for _, units in shown)
+        self._tell_shown(demand, shown, need)
+        need = min(need, demand.quantity)
+        pieces = len(self.sends) + len(self.moves)
+        for line in lines:
+            units = self.ledger.claim(line, old, need)
+            if units:
+                need -= units
+                self._piece(self.moves, demand, line, units)
+        untouched = tuple([line for line in lines if line.shipped == 0])
+        if need and untouched:
+            before = len(self.sends)
+            need = self._send(demand, untouched, need)
+            shipped = sum(piece.quantity for piece in self.sends[before:])
+            if shipped:
+                told = demand.box.package.replaces_tracking_number
+                message = f"{demand.name}: {told} was never shown, {shipped} unit(s) go under {number.told}"
+                self._warn("corrected_before_shipping", message)
+        if shown or len(self.sends) + len(self.moves) > pieces:
+            self._mark(old, number.canonical, freed=marked is not None)
+        if need:
+            self._unmatched(demand, lines, need)
+
+    def _mark(self, old: str, new: str, *, freed: bool) -> None:
+        known = self.superseded(old)
+        if known is None or known < self.at:
+            self.marks[old] = Mark(old, self.at)
+        if freed:
+            self.frees[new] = None
+
+    # -- what is there already
+
+    def _shown(self, demand: Demand, lines: tuple[OrderLine, ...], asked: int) -> list[tuple[OrderLine, int]]:
+        shown = []
+        for line in lines:
+            units = self.ledger.claim(line, demand.box.number.canonical, asked)
+            if units:
+                asked -= units
+                shown.append((line, units))
+        return shown
+
+    def _tell_shown(self, demand: Demand, shown: list[tuple[OrderLine, int]], need: int) -> None:
+        """Of what is shown, this event's own units: those this try has sent, then as many as the event speaks of."""
+        if not shown:
+            return
+        sent = self.memory.sent or {}
+        form = demand.box.number.canonical
+        own = {line.line_number: min(units, sent.get((line.line_number, form), 0)) for line, units in shown}
+        rest = max(0, demand.quantity - need - sum(own.values()))
+        for line, units in shown:
+            more = min(rest, units - own[line.line_number])
+            rest -= more
+            if own[line.line_number] + more:
+                self._tell(demand, line, own[line.line_number] + more, "shown")
+
+    def _known(self, line: OrderLine, demand: Demand) -> bool:
+        return (line.line_number, demand.box.number.canonical) in self.known
+
+    def _tell_repeats(self) -> None:
+        for demand, lines in self.repeats:
+            left = sum(self.ledger.open[line.line_number] for line in lines)
+            if left:
+                told = demand.box.number.told
+                message = f"{demand.name}: all of {demand.quantity} unit(s) are shown under {told}, {left} still open"
+                self._warn("same_tracking_open_quantity", message)
+
+    def _leave(self, demand: Demand) -> None:
+        self.skipped = True
+        message = f"{demand.name}: {demand.box.number.told} was corrected away, {demand.quantity} unit(s) were not sent"
+        self._warn("tracking_superseded", message)
+
+    # -- what is to be sent
+
+    def _send(self, demand: Demand, lines: tuple[OrderLine, ...], need: int) -> int:
+        """Deal units to open lines, first line first; returns how many found no place."""
+        held = False
+        for line in lines:
+            if line.buyer_asked_to_cancel and not self.data.intent_to_cancel_override:
+                held = True
+            elif need and self.ledger.open[line.line_number]:
+                units = min(need, self.ledger.open[line.line_number])
+                need -= units
+                if self._piece(self.sends, demand, line, units):
+                    self.ledger.take(line, units)
+        if need and held:
+            for line in lines:
+                if line.buyer_asked_to_cancel and (units := self.ledger.take(line, need)):
+                    need -= units
+                    message = f"line {line.line_number}: the buyer asked to cancel, {units} unit(s) were not shipped"
+                    self._refuse(demand, line, units, "buyer_asked_to_cancel", message)
+        return need
+
+    def _piece(self, pieces: list[Piece], demand: Demand, line: OrderLine, units: int) -> bool:
+        """One status of a call, unless something forbids it; False: its units stay free for others."""
+        number = demand.box.number
+        refusal = self.memory.refused.get((line.line_number, number.canonical)) if self.memory.refused else None
+        if refusal is not None:
+            failure = refusal.failure
+            self._tell(demand, line, units, "refused", failure.code)
+            self.problems.append(Problem(failure.code, failure.message, line.line_number, failure))
+            return True
+        carriage = self._carriage(demand.box)
+        if self.ship_time is None:
+            self.ship_time = ship_time_of(self.data.shipped_at, self.order, self.now)
+        for blocked in (carriage, self.ship_time):
+            if isinstance(blocked, Blocked):
+                self._refuse(demand, line, units, blocked.code, blocked.message)
+                return False
+        assert isinstance(carriage, Carriage)
+        pieces.append(Piece(line.line_number, units, demand.box, carriage))
+        self._tell(demand, line, units, "send")
+        return True
+
+    def _carriage(self, box: Box) -> Carriage | Blocked:
+        form = box.number.canonical
+        found = self.carriages.get(form)
+        if found is None:
+            found = carriage_of(box, self.rules)
+            if isinstance(found, Blocked):
+                for sister in self.boxes:
+                    if sister.number.canonical == form and sister is not box:
+                        other = carriage_of(sister, self.rules)
+                        found = other if isinstance(other, Carriage) else found
+            self.carriages[form] = found
+        return found
+
+    # -- what cannot be
+
+    def _conflict(self, demand: Demand, lines: tuple[OrderLine, ...], short: int) -> None:
+        """Units without an open one to meet them: what became of those that were there."""
+        number = demand.box.number.told
+        short = self._gone(demand, lines, short)
+        for line in lines:
+            units = min(short, self.ledger.shown_otherwise[line.line_number])
+            if units:
+                short -= units
+                self.ledger.shown_otherwise[line.line_number] -= units
+                message = (
+                    f"line {line.line_number}: {units} unit(s) of {number} are shown under another tracking number"
+                )
+                self._refuse(demand, line, units, "shipped_otherwise", message)
+        if short:
+            alone = lines[0] if len(lines) == 1 else None
+            message = f"{demand.name}: {short} unit(s) of {number} are more than were open"
+            self._refuse(demand, alone, short, "quantity_exceeds_open", message)
+
+    def _unmatched(self, demand: Demand, lines: tuple[OrderLine, ...], short: int) -> None:
+        short = self._gone(demand, tuple([line for line in lines if line.shipped == 0]), short)
+        if short:
+            told = demand.box.package.replaces_tracking_number
+            message = f"{demand.name}: {short} unit(s) are not shown under {told}, which is to be replaced"
+            self._refuse(demand, lines[0] if len(lines) == 1 else None, short, "correction_unmatched", message)
+
+    def _gone(self, demand: Demand, lines: tuple[OrderLine, ...], short: int) -> int:
+        for line in lines:
+            units = min(short, self.ledger.cancelled[line.line_number])
+            if units:
+                short -= units
+                self.ledger.cancelled[line.line_number] -= units
+                message = (
+                    f"line {line.line_number}: {units} unit(s) of {demand.box.number.told} are cancelled at Walmart"
+                )
+                self._refuse(demand, line, units, "shipped_after_cancel", message)
+        return short
+
+    def _refuse(self, demand: Demand, line: OrderLine | None, quantity: int, code: str, message: str) -> None:
+        self._tell(demand, line, quantity, "refused", code)
+        self.problems.append(Problem(code, message, line.line_number if line else demand.line_number))
+
+    def _tell(
+        self, demand: Demand, line: OrderLine | None, quantity: int, fate: LineFate, reason: str | None = None
+    ) -> None:
+        self.lines.append(
+            PlannedLine(
+                line.line_number if line else demand.line_number,
+                line.sku if line else demand.sku,
+                quantity,
+                demand.box.number.told or None,
+                fate,
+                reason,
+            )
+        )
+
+    def _warn(self, code: str, message: str) -> None:
+        self.warnings.append(Warned(code, message))
+
+
+def _own_numbers(boxes: list[Box]) -> set[str]:
+    own = {box.number.canonical for box in boxes}
+    own.update([box.replaces for box in boxes if box.replaces is not None])
+    return own
