@@ -1,1 +1,1 @@
-"""Every shape that crosses a wire: events in, results and dead letters out, Walmart payloads. Imports nothing of ours."""
+"""Every shape that crosses a wire: events in, results and dead letters out, Walmart's own. Imports nothing of ours."""

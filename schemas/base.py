@@ -23,7 +23,7 @@ from pydantic import (
     ValidationError,
     WithJsonSchema,
 )
-from pydantic_core import InitErrorDetails
+from pydantic_core import InitErrorDetails, PydanticKnownError
 
 MAX_QUANTITY = 1_000_000
 """Upper bound of one quantity or total, in units. No marketplace line comes near it; a larger number is a mistake."""
@@ -45,10 +45,7 @@ def with_rule(
     data: Any, handler: ModelWrapValidatorHandler[AnyModel], rule: Callable[[Any], Iterable[Misplaced]]
 ) -> AnyModel:
     """Validate with a rule over several fields: what the rule finds is told beside what is wrong with the fields."""
-    found = [
-        InitErrorDetails(type="value_error", loc=place, input=_at(data, place), ctx={"error": ValueError(message)})
-        for place, message in (rule(data) if isinstance(data, dict) else ())
-    ]
+    found = list(rule(data)) if isinstance(data, dict) else ()
     if not found:
         return handler(data)
     try:
@@ -58,8 +55,30 @@ def with_rule(
             InitErrorDetails(type=told["type"], loc=told["loc"], input=told["input"], ctx=told.get("ctx", {}))
             for told in error.errors(include_url=False)
         ]
-        found = of_fields + found
-    raise ValidationError.from_exception_data("rule", found)
+        raise misplaced(data, found, of_fields) from None
+    raise misplaced(data, found)
+
+
+def misplaced(data: Any, found: Iterable[Misplaced], beside: Iterable[InitErrorDetails] = ()) -> ValidationError:
+    """The error that tells each broken rule at its own field."""
+    of_rules = [
+        InitErrorDetails(type="value_error", loc=place, input=_at(data, place), ctx={"error": ValueError(message)})
+        for place, message in found
+    ]
+    return ValidationError.from_exception_data("event", [*beside, *of_rules])
+
+
+def at_most(limit: int) -> BeforeValidator:
+    """A list's length, looked at before its entries are: a megabyte of wrong entries must not take seconds to tell."""
+
+    def check(value: object) -> object:
+        if isinstance(value, list | tuple) and len(value) > limit:
+            raise PydanticKnownError(
+                "too_long", {"field_type": "List", "max_length": limit, "actual_length": len(value)}
+            )
+        return value
+
+    return BeforeValidator(check)
 
 
 def given(data: Any, name: str) -> Any:
@@ -67,9 +86,9 @@ def given(data: Any, name: str) -> Any:
     return data.get(name) if isinstance(data, dict) else getattr(data, name, None)
 
 
-def listed(value: Any) -> Sequence[Any]:
-    """The entries of data that is not validated yet; none where it is no list."""
-    return value if isinstance(value, list | tuple) else ()
+def listed(value: Any, limit: int) -> Sequence[Any]:
+    """The entries of data that is not validated yet; none where it is no list, or longer than it may be."""
+    return value if isinstance(value, list | tuple) and len(value) <= limit else ()
 
 
 def _at(data: Any, place: tuple[str | int, ...]) -> Any:

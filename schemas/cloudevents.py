@@ -108,7 +108,17 @@ def read_event(
     headers: Headers, value: bytes | None
 ) -> tuple[CloudEvent, OrderShipped | OrderCancelled] | ContractError:
     """Read the envelope and the data: a valid event, or everything that is wrong with it."""
-    event = _read(headers, value, whole=True)
+    return _with_data(_read(headers, value, whole=True))
+
+
+def read_envelope(body: Any) -> tuple[CloudEvent, OrderShipped | OrderCancelled] | ContractError:
+    """`read_event` for a structured envelope that is decoded already (one of an array in a file)."""
+    return _with_data(_structured(body, whole=True))
+
+
+def _with_data(
+    event: CloudEvent | ContractError,
+) -> tuple[CloudEvent, OrderShipped | OrderCancelled] | ContractError:
     if isinstance(event, ContractError):
         return event
     model = EVENT_MODELS.get(event.type)

@@ -10,7 +10,21 @@ from typing import Annotated, Any, Final
 
 from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, WithJsonSchema, model_validator
 
-from schemas.base import Misplaced, Model, Name, PurchaseOrderId, Quantity, Text, Time, Total, given, listed, with_rule
+from schemas.base import (
+    Misplaced,
+    Model,
+    Name,
+    PurchaseOrderId,
+    Quantity,
+    Text,
+    Time,
+    Total,
+    at_most,
+    given,
+    listed,
+    misplaced,
+    with_rule,
+)
 from schemas.jsonrules import EITHER_LINE_OR_SKU, ITEMS_IN_ONE_PLACE, NAMED_CARRIER
 
 ORDER_SHIPPED_TYPE: Final = "commerce.order.shipped.v1"
@@ -18,6 +32,9 @@ ORDER_CANCELLED_TYPE: Final = "commerce.order.cancelled.v1"
 
 MAX_PACKAGES: Final = 200
 MAX_ITEMS: Final = 500
+"""In one list."""
+MAX_ITEMS_IN_ALL: Final = 2_000
+"""In all packages of one event together."""
 
 
 def _one_address(item: Any) -> Iterator[Misplaced]:
@@ -65,7 +82,14 @@ class ShippedItem(Model):
     @model_validator(mode="wrap")
     @classmethod
     def _addressed(cls, data: Any, handler: ModelWrapValidatorHandler[ShippedItem]) -> ShippedItem:
-        return with_rule(data, handler, _one_address)
+        return with_rule(data, handler, _shipped_item)
+
+
+def _shipped_item(item: Any) -> Iterator[Misplaced]:
+    yield from _one_address(item)
+    quantity, total = given(item, "quantity"), given(item, "tracking_total")
+    if type(quantity) is int and type(total) is int and total < quantity:
+        yield ("tracking_total",), f"must be at least the quantity ({quantity}), which it includes"
 
 
 class Package(Model):
@@ -81,7 +105,9 @@ class Package(Model):
     """Where the package can be followed. Needed (here or by the store's template) for an unlisted carrier."""
     replaces_tracking_number: Text | None = None
     """Makes this package a correction: the number that Walmart shows today and that `tracking_number` replaces."""
-    items: Annotated[tuple[ShippedItem, ...], Field(min_length=1, max_length=MAX_ITEMS)] | None = None
+    items: Annotated[tuple[ShippedItem, ...], Field(min_length=1, max_length=MAX_ITEMS), at_most(MAX_ITEMS)] | None = (
+        None
+    )
     """What is in the package; absent in all packages when `items` stands on the shipment."""
 
 
@@ -123,9 +149,11 @@ class OrderShipped(Model):
     """The shipment's number in commerce. The same id sent again with a tracking number closes the dead letter."""
     shipped_at: Time
     """When the parcels left. Not in the future, and not before the order."""
-    packages: Annotated[tuple[Package, ...], Field(min_length=1, max_length=MAX_PACKAGES)]
+    packages: Annotated[tuple[Package, ...], Field(min_length=1, max_length=MAX_PACKAGES), at_most(MAX_PACKAGES)]
     """All packages of the shipment."""
-    items: Annotated[tuple[ShippedItem, ...], Field(min_length=1, max_length=MAX_ITEMS)] | None = None
+    items: Annotated[tuple[ShippedItem, ...], Field(min_length=1, max_length=MAX_ITEMS), at_most(MAX_ITEMS)] | None = (
+        None
+    )
     """For the whole shipment, where the source cannot say which unit is in which package; without `tracking_total`."""
     return_center_address: Address | None = None
     """Where returns of this shipment go; absent: the account's own return center."""
@@ -139,12 +167,17 @@ class OrderShipped(Model):
     def _items_stand_in_one_place(cls, data: Any, handler: ModelWrapValidatorHandler[OrderShipped]) -> OrderShipped:
         if isinstance(data, dict) and data.get("intent_to_cancel_override", False) is None:
             data = {**data, "intent_to_cancel_override": False}
+        items = sum(
+            len(listed(given(package, "items"), MAX_ITEMS)) for package in listed(given(data, "packages"), MAX_PACKAGES)
+        )
+        if items > MAX_ITEMS_IN_ALL:
+            raise misplaced(data, [(("packages",), f"must have at most {MAX_ITEMS_IN_ALL} items in all, has {items}")])
         return with_rule(data, handler, _one_place)
 
 
 def _one_place(shipped: Any) -> Iterator[Misplaced]:
     items = given(shipped, "items")
-    for index, package in enumerate(listed(given(shipped, "packages"))):
+    for index, package in enumerate(listed(given(shipped, "packages"), MAX_PACKAGES)):
         told = given(package, "items")
         if items is None and told is None:
             yield ("packages", index, "items"), "missing; give items in every package, or once for the shipment"
@@ -153,7 +186,7 @@ def _one_place(shipped: Any) -> Iterator[Misplaced]:
                 ("packages", index, "items"),
                 "must be absent where items stand on the shipment; give one or the other",
             )
-    for index, item in enumerate(listed(items)):
+    for index, item in enumerate(listed(items, MAX_ITEMS)):
         if given(item, "tracking_total") is not None:
             yield (
                 ("items", index, "tracking_total"),
@@ -216,9 +249,11 @@ class OrderCancelled(Model):
     """When commerce cancelled."""
     reason: CancelReason | None = None
     """Walmart requires one; absent or unknown: the store's policy `unknown_reason` decides."""
-    items: Annotated[tuple[CancelledItem, ...], Field(min_length=1, max_length=MAX_ITEMS)] | None = None
+    items: (
+        Annotated[tuple[CancelledItem, ...], Field(min_length=1, max_length=MAX_ITEMS), at_most(MAX_ITEMS)] | None
+    ) = None
     """Totals per line or SKU, each once. Absent: everything still open. An empty list is a mistake."""
-    inventory: Annotated[tuple[InventoryLevel, ...], Field(max_length=MAX_ITEMS)] | None = None
+    inventory: Annotated[tuple[InventoryLevel, ...], Field(max_length=MAX_ITEMS), at_most(MAX_ITEMS)] | None = None
     """Stock after the cancellation, sent to Walmart when the cancel has worked."""
 
     @model_validator(mode="wrap")
@@ -229,7 +264,7 @@ class OrderCancelled(Model):
 
 def _no_address_twice(cancelled: Any) -> Iterator[Misplaced]:
     seen: set[tuple[str, str]] = set()
-    for index, item in enumerate(listed(given(cancelled, "items"))):
+    for index, item in enumerate(listed(given(cancelled, "items"), MAX_ITEMS)):
         for field in ("line_number", "sku"):
             value = given(item, field)
             if not isinstance(value, str):

@@ -101,7 +101,8 @@ def _problem(details: ErrorDetails, prefix: str) -> Problem:
         return Problem(field, "missing")
     personal = any(step in _PERSONAL for step in location)
     # A rule over several fields fails with the whole object as its input: its size would say nothing.
-    hidden = personal or (kind == "value_error" and not isinstance(value, str | int | float))
+    # JSON inside a text could hold anything, an address too.
+    hidden = personal or (kind == "value_error" and not isinstance(value, str | int | float)) or _encoded_twice(value)
     message = _message(kind, details, value)
     if personal:
         message = message.partition(": write ")[0]
@@ -115,7 +116,7 @@ def _message(kind: str, details: ErrorDetails, value: Any) -> str:
             return f"must be {wanted} (null counts as missing)"
         if wanted == "a whole number" and isinstance(value, float):
             return "must be a whole number, written without fraction or exponent"
-        hint = ""
+        hint = " (JSON inside a text: it was encoded twice)" if _encoded_twice(value) else ""
         if wanted == "a text" and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**18:
             hint = f': write "{value}"'
         return f"must be {wanted}, not {_KINDS.get(type(value), type(value).__name__)}{hint}"
@@ -140,3 +141,7 @@ def _message(kind: str, details: ErrorDetails, value: Any) -> str:
         case "value_error":
             return str(limits["error"])
     return details["msg"]
+
+
+def _encoded_twice(value: Any) -> bool:
+    return isinstance(value, str) and value.lstrip().startswith(("{", "["))

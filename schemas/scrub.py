@@ -12,7 +12,7 @@ _SECRET: Final = re.compile(
     r"|(?P<name>\b[\w-]*(?:secret|passw(?:or)?d|token|authorization|api[_-]?key)[\w-]*[\"']?\s*[=:]\s*)[\"']?[^\s\"',;&}]+",
     re.IGNORECASE,
 )
-_BREAKS: Final = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029]+")
+_SPACES: Final = re.compile(r"\s+")
 
 
 def scrub(text: str) -> str:
@@ -25,6 +25,7 @@ def scrub(text: str) -> str:
 def one_line(text: str, limit: int) -> str:
     """The text scrubbed, on one line, at most `limit` characters, and encodable as UTF-8."""
     # Cut generously first: scrubbing a megabyte to show a line would be work for nothing.
-    text = _BREAKS.sub(" ", text[: 4 * limit]).strip()
-    text = scrub(text).encode("utf-8", "replace").decode("utf-8")
+    text = scrub(_SPACES.sub(" ", text[: 4 * limit]).strip())
+    if not text.isprintable():  # control characters, lone surrogates, invisible ones that turn the writing direction
+        text = "".join(character if character.isprintable() else "\ufffd" for character in text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
