@@ -30,8 +30,9 @@ from worker.report.report import Report
 from worker.settings import Settings
 from worker.sync.apply import Sync
 from worker.telemetry.health import Health, Vitals, judge
-from worker.telemetry.metrics import Metrics
+from worker.telemetry.metrics import CallOutcome, Metrics
 from worker.telemetry.server import TelemetryServer
+from worker.walmart.call_report import CallReport
 from worker.walmart.client import WalmartClient
 from worker.walmart.session import make_session
 
@@ -95,6 +96,7 @@ class Worker:
         )
         self._server = TelemetryServer(settings.http, self.metrics, self.health)
         self._session: aiohttp.ClientSession | None = None
+        self._apis: dict[str, WalmartClient] = {}
         self._handling: Handling | None = None
         self._engine: Engine[Delivery, Outcome | Elsewhere] | None = None
         self._close_paused_gates()
@@ -109,11 +111,11 @@ class Worker:
         """
         settings = self.settings
         self._session = make_session(settings.limits, settings.timing)
-        apis = {
+        self._apis = {
             name: WalmartClient(self._session, name, account, settings.timing, self.clock, observer=self._observe_call)
             for name, account in settings.accounts.items()
         }
-        sync = Sync(apis, settings, self.clock, self._room)
+        sync = Sync(self._apis, settings, self.clock, self._room)
         self._handling = Handling(
             settings,
             sync,
@@ -155,8 +157,8 @@ class Worker:
             "late": self._tell_late(),
             "intake": self._intake.run(),
         }
-        tasks = {asyncio.create_task(coroutine, name=name) for name, coroutine in names.items()}
-        asked = asyncio.create_task(self._stop.wait(), name="stop")
+        tasks: set[asyncio.Task[Any]] = {asyncio.create_task(coroutine, name=name) for name, coroutine in names.items()}
+        asked: asyncio.Task[Any] = asyncio.create_task(self._stop.wait(), name="stop")
         for task in tasks:
             # A task's death is learnt from asyncio.wait below; progress of the loops is judged by health().
             self.vitals.watch(task.get_name(), silent_after_seconds=1e9, now=self.clock.now())
@@ -185,6 +187,8 @@ class Worker:
         await self._intake.close()
         await self._room.tail.close()
         await self._publisher.stop()
+        for api in self._apis.values():
+            await api.close()
         if self._session is not None:
             await self._session.close()
         await self._server.stop()
@@ -324,8 +328,9 @@ class Worker:
                 delivery.told_retrying = True
                 await self._handling.still_retrying(delivery)
 
-    def _observe_call(self, report: Any) -> None:
-        self.metrics.call(report.account, report.operation, report.outcome, report.seconds)
+    def _observe_call(self, report: CallReport) -> None:
+        outcome: CallOutcome = "ok" if report.kind is None else report.kind.value
+        self.metrics.call(report.account, report.operation, outcome, report.seconds)
         if report.budget_left is not None:
             self.metrics.budget_left.set(report.budget_left, report.account, report.operation)
 

@@ -17,11 +17,11 @@ from worker.clock import Clock
 from worker.delivery import Delivery
 from worker.errors import Failure
 from worker.intake.decode import reused_identity
+from worker.kafka import NotPublishedError
 from worker.lanes.backoff import Backoff
 from worker.lanes.engine import Retry
 from worker.outcome import Again, LineOutcome, Outcome, Trouble, Verdict
 from worker.parked.room import Room
-from worker.report.publisher import NotPublishedError
 from worker.report.report import Report
 from worker.settings import Settings
 from worker.sync.apply import Sync
@@ -76,12 +76,11 @@ class Handling:
         if self._room.other_event_with_this_identity(delivery):
             reused_identity(delivery)
         delivery.progress.attempts += 1
-        self._room.note_partition(delivery.lane, delivery.record.partition)
         if delivery.refusal is not None:
             return Verdict(operation=None, effect="none", failure=delivery.refusal)
         assert delivery.event is not None
         try:
-            outcome = await self._sync.attempt(delivery.event, delivery.progress)
+            outcome = await self._sync.attempt(delivery.event, delivery.progress, delivery)
         except Exception as error:  # noqa: BLE001  # becomes an `internal` verdict
             return self._bug(delivery, error)
         if self._internal_errors:
@@ -100,7 +99,6 @@ class Handling:
                 return self._again(delivery, outcome, now)
             outcome = self._give_up(delivery, outcome)
         await self._durably(delivery, outcome)
-        self._room.forget_partition(delivery.lane)
         self._finished(delivery)
         self._metrics.last_progress.set(self._clock.now())
         log_verdict(

@@ -8,6 +8,11 @@ from typing import Any
 
 from worker.settings import KafkaSettings
 
+
+class NotPublishedError(Exception):
+    """Kafka did not acknowledge the record. It may be there all the same: every record may be written again."""
+
+
 def client_options(settings: KafkaSettings) -> dict[str, Any]:
     """Keyword arguments of every aiokafka client."""
     options: dict[str, Any] = {

@@ -18,6 +18,7 @@ from schemas import deadletter
 from schemas.deadletter import Confirmed, DeadLetterHeaders
 from worker.clock import Clock
 from worker.delivery import Delivery, Place, Record
+from worker.kafka import NotPublishedError
 from worker.outcome import Verdict
 from worker.parked.table import Table, Unfinished, marker_key
 from worker.parked.tail import Tail
@@ -34,7 +35,7 @@ HOUSEKEEPING_S = 600.0
 
 
 class Send(Protocol):
-    """The publisher, as this room needs it. Raises when Kafka did not acknowledge."""
+    """The publisher, as this room needs it. Raises NotPublishedError."""
 
     async def send(
         self,
@@ -72,7 +73,6 @@ class Room:
         self._replays: dict[str, Replay] = {}
         self._partitions: frozenset[int] = frozenset()
         self._written_at: dict[int, float] = {}
-        self._partition_of: dict[str, int] = {}
         self.table = Table()
         self.tail = Tail(settings, read=self._read, began=self._began, caught_up=self._caught_up)
         metrics.at_scrape(
@@ -152,33 +152,36 @@ class Room:
 
     # -- numbers corrected away (the sync room's Corrections)
 
-    def note_partition(self, order: str, partition: int) -> None:
-        """An event of this order is being handled; its markers belong to this partition number."""
-        self._partition_of[order] = partition
-
-    def forget_partition(self, order: str) -> None:
-        """It is not any more."""
-        self._partition_of.pop(order, None)
-
     def superseded_at(self, order: str, number: str) -> float | None:
         """Epoch seconds of the event that corrected this number away; None if nothing did."""
         row = self.table.get(marker_key(order, number))
         return None if row is None or row.state != "corrected" else row.event_time
 
-    async def mark(self, order: str, number: str, event_time: float) -> None:
-        """Remember, durably, that this number is corrected away. Raises when Kafka did not acknowledge."""
+    async def mark(self, order: str, number: str, event_time: float, delivery: Delivery | None) -> bool:
+        """Remember that this number is corrected away; True once Kafka has acknowledged it."""
+        assert delivery is not None, "a correction belongs to the partition its event came from"
         key = marker_key(order, number)
         about = DeadLetterHeaders(state="corrected", order=order, timestamp_ms=int(event_time * 1000))
-        place = await self._write(key, b"", list(deadletter.encode(about)), self._partition_of[order])
+        try:
+            place = await self._write(key, b"", list(deadletter.encode(about)), delivery.record.partition)
+        except NotPublishedError:
+            return False
         self.table.wrote(key, _row(key, about, place, digest=0, now=self._clock.now()), place)
+        return True
 
-    async def free(self, order: str, number: str) -> None:
-        """A later correction went back to this number: forget the marker."""
+    async def free(self, order: str, number: str, delivery: Delivery | None) -> bool:
+        """A later correction went back to this number: forget the marker; True once Kafka has acknowledged it."""
+        del delivery
         key = marker_key(order, number)
         row = self.table.get(key)
-        if row is not None:
+        if row is None:
+            return True
+        try:
             place = await self._write(key, None, [], row.place.partition)
-            self.table.wrote(key, None, place)
+        except NotPublishedError:
+            return False
+        self.table.wrote(key, None, place)
+        return True
 
     # -- keeping the table
 

@@ -14,16 +14,14 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from worker.delivery import Place
-from worker.kafka import client_options
+from worker.kafka import NotPublishedError, client_options
 from worker.settings import KafkaSettings
 
 log = structlog.get_logger()
 
+__all__ = ["NotPublishedError", "Publisher"]
+
 Headers = Sequence[tuple[str, bytes | None]]
-
-
-class NotPublishedError(Exception):
-    """Kafka did not acknowledge the record. It may be there all the same: every record may be written again."""
 
 
 class Publisher:

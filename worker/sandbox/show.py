@@ -75,7 +75,8 @@ class Results:
             return early
         future = self._waiting[place] = asyncio.get_running_loop().create_future()
         async with asyncio.timeout(RESULT_WITHIN_S):
-            return await future
+            result: SyncResult = await future
+            return result
 
 
 class Show:

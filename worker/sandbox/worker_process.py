@@ -61,6 +61,11 @@ class WorkerProcess:
         return self._process.pid
 
     @property
+    def started(self) -> bool:
+        """True once it was started, also when it has ended."""
+        return self._process is not None
+
+    @property
     def exit_code(self) -> int | None:
         """None while it runs."""
         return None if self._process is None else self._process.returncode
