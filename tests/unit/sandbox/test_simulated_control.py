@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from worker.sandbox.walmart.control import ControlError
-from worker.sandbox.walmart.specs import LineChange, NewLine, NewOrder, SwitchesSpec
+from worker.sandbox.walmart.specs import FaultSpec, LineChange, NewLine, NewOrder, SwitchesSpec
 
 
 async def test_orders_are_created_as_asked(walmart: Any) -> None:
@@ -136,3 +137,24 @@ async def test_an_unknown_control_endpoint_is_404(walmart: Any) -> None:
         await walmart.control.order("4711")
     async with walmart.session.get(f"{walmart.url}/_sim/nothing") as response:
         assert response.status == 404
+
+
+@pytest.mark.parametrize(("hangs_up", "expected"), [(False, 2), (True, 1)])
+async def test_calls_at_once_for_one_order_are_noticed(walmart: Any, hangs_up: bool, expected: int) -> None:
+    """A caller that timed out and asks again is not two callers."""
+    po = await walmart.order()
+    await walmart.api.fetch_token()
+    await walmart.api.get(po)
+    await walmart.control.add_fault(FaultSpec(kind="delay", seconds=0.3, operation="ship", times=1))
+    call = asyncio.create_task(walmart.api.ship(po, walmart.shipped()))
+    await asyncio.sleep(0.1)
+    if hangs_up:
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        await asyncio.sleep(0.05)
+    await walmart.api.get(po)
+    assert (await walmart.control.requests()).most_at_once_per_order == expected
+    await asyncio.gather(call, return_exceptions=True)
+    async with asyncio.timeout(5):
+        while not await walmart.control.journal(po, "shipped"):  # noqa: ASYNC110 - over HTTP
+            await asyncio.sleep(0.02)

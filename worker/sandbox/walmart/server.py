@@ -102,7 +102,11 @@ class WalmartServer:
             seller=seller_shown(self.world, routed.operation, request.headers),
         )
         traffic = self.sim.traffic
-        traffic.begin(call.purchase_order_id)
+
+        def waited_for() -> bool:
+            return request.transport is not None
+
+        traffic.begin(call.purchase_order_id, waited_for)
         status = DROPPED
         try:
             answer = await self._answer(call)
@@ -110,7 +114,8 @@ class WalmartServer:
         finally:
             seller = call.seller.client_id if call.seller else None
             traffic.end(
-                Request(time.time(), seller, call.operation, call.purchase_order_id, status, call.correlation_id)
+                Request(time.time(), seller, call.operation, call.purchase_order_id, status, call.correlation_id),
+                waited_for,
             )
         return _dropped(request) if answer is None else _response(answer)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -34,22 +35,24 @@ class Traffic:
         self.latest: deque[Request] = deque(maxlen=_LATEST_KEPT)
         self.internal_errors = 0
         self.most_at_once_per_order = 0
-        """Calls about one order that were running at the same moment, at most. More than 1: lanes do not hold."""
-        self._running: Counter[str] = Counter()
+        """Calls about one order that were waited for at the same moment, at most. More than 1: lanes do not hold."""
+        self._running: dict[str, list[Callable[[], bool]]] = {}
 
-    def begin(self, purchase_order_id: str | None) -> None:
-        """A call came in."""
+    def begin(self, purchase_order_id: str | None, waited_for: Callable[[], bool]) -> None:
+        """A call came in. `waited_for` turns False when its caller hangs up: such a call does not count as running."""
         if purchase_order_id is not None:
-            self._running[purchase_order_id] += 1
-            self.most_at_once_per_order = max(self.most_at_once_per_order, self._running[purchase_order_id])
+            running = self._running.setdefault(purchase_order_id, [])
+            running.append(waited_for)
+            at_once = 1 if len(running) == 1 else sum(waited() for waited in running)
+            self.most_at_once_per_order = max(self.most_at_once_per_order, at_once)
 
-    def end(self, request: Request) -> None:
+    def end(self, request: Request, waited_for: Callable[[], bool]) -> None:
         """It was answered."""
         self.counts[request.seller, request.operation, request.status] += 1
         self.latest.append(request)
         order = request.purchase_order_id
         if order is not None:
-            self._running[order] -= 1
+            self._running[order].remove(waited_for)
             if not self._running[order]:
                 del self._running[order]
 
