@@ -51,7 +51,7 @@ def configure(level: Level = "info", *, secrets: Iterable[str] = (), stream: Bin
     """
     for secret in secrets:
         scrubber.register(secret)
-    lines = _Lines(stream if stream is not None else sys.stdout.buffer)
+    _lines.to(stream if stream is not None else sys.stdout.buffer)
     structlog.configure(
         cache_logger_on_first_use=True,
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -60,12 +60,12 @@ def configure(level: Level = "info", *, secrets: Iterable[str] = (), stream: Bin
             structlog.processors.add_log_level,
             *_ENDING,
         ],
-        logger_factory=lambda *_: lines,
+        logger_factory=lambda *_: _lines,
     )
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)
-    root.addHandler(_Handler(lines))
+    root.addHandler(_Handler())
     root.setLevel(logging.INFO if level == "debug" else logging.WARNING)
     for name, least in _LIBRARY_LEVELS.items():
         logging.getLogger(name).setLevel(least)
@@ -156,7 +156,8 @@ def _told(particulars: dict[str, Any]) -> dict[str, Any]:
 class _Lines:
     """Writes a line for whoever calls any level's method: what structlog calls a logger."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def to(self, stream: BinaryIO) -> None:
+        """Write there from now on, also what was bound before."""
         self._write = stream.write
         self._flush = stream.flush
 
@@ -171,12 +172,11 @@ class _Lines:
     debug = info = warning = warn = error = critical = fatal = exception = log = failure = msg
 
 
+_lines = _Lines()
+
+
 class _Handler(logging.Handler):
     """The standard library's records through the same processors."""
-
-    def __init__(self, lines: _Lines) -> None:
-        super().__init__()
-        self._lines = lines
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -188,10 +188,10 @@ class _Handler(logging.Handler):
             if record.exc_info and record.exc_info[0] is not None:
                 event["exc_info"] = record.exc_info
             for processor in _ENDING:
-                event = processor(self._lines, record.levelname, event)
-            self._lines.msg(event)  # type: ignore[arg-type]  # the last processor renders
+                event = processor(_lines, record.levelname, event)
+            _lines.msg(event)  # type: ignore[arg-type]  # the last processor renders
         except Exception:  # noqa: BLE001  # a library's malformed line (or its odd arguments) must not raise into us
-            self._lines.msg(orjson.dumps({"level": "error", "event": "log_line_lost", "logger": record.name}))
+            _lines.msg(orjson.dumps({"level": "error", "event": "log_line_lost", "logger": record.name}))
 
 
 def _describe_exception(logger: object, method: str, event_dict: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
