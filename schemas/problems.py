@@ -100,12 +100,13 @@ def _problem(details: ErrorDetails, prefix: str) -> Problem:
     if kind == "missing":
         return Problem(field, "missing")
     personal = any(step in _PERSONAL for step in location)
-    # A rule over several fields fails with the whole object as its input: its size would say nothing.
     # JSON inside a text could hold anything, an address too.
-    hidden = personal or (kind == "value_error" and not isinstance(value, str | int | float)) or _encoded_twice(value)
+    hidden = personal or _encoded_twice(value)
     message = _message(kind, details, value)
     if personal:
         message = message.partition(": write ")[0]
+    if value is None and message.startswith("missing"):
+        hidden = True
     return Problem(field, message, None if hidden else shown(value))
 
 
