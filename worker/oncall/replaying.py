@@ -30,7 +30,7 @@ class Asking:
 
 
 class Replaying:
-    """One replay command. It may be cancelled at any time: what was written stays asked for, and is not written again."""
+    """One replay command. It may be cancelled at any time: what was written stays asked for, once."""
 
     def __init__(
         self,

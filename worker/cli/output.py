@@ -1,0 +1,63 @@
+"""What commands print: text for people on a console, one JSON document for machines, errors on standard error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import typer
+
+from worker.cli.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+_PIPED_WIDTH: Final = 180
+"""Columns where nobody looks: rich's own 80 would break every key."""
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console on standard output or standard error as they are now."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() or "COLUMNS" in os.environ else _PIPED_WIDTH
+    return Console(file=stream, width=width, highlight=False)
+
+
+def emit(document: Any) -> None:
+    """One JSON document on standard output."""
+    import orjson
+
+    sys.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2, default=str).decode() + "\n")
+
+
+def end(code: ExitCode, message: str | None = None, *, as_json: bool = False, lines: Sequence[str] = ()) -> NoReturn:
+    """End the command, with a message (and details below it) where there is something to say."""
+    if message is not None and as_json:
+        emit({"error": message, "exit_code": int(code), **({"details": list(lines)} if lines else {})})
+    elif message is not None:
+        errors = console(stderr=True)
+        errors.print(cell(message, 2_000, style="" if code is ExitCode.OK else "red"), soft_wrap=True)
+        for line in lines:
+            errors.print(cell(f"  {line}", 2_000), soft_wrap=True)
+    raise typer.Exit(int(code))
+
+
+def cell(value: object, limit: int = 300, *, style: str = "") -> Text:
+    """Anything as text on a console: no markup in it counts, no control character reaches the terminal."""
+    from rich.text import Text
+
+    from schemas.scrub import one_line
+
+    return Text("" if value is None else one_line(str(value), limit), style=style, overflow="fold")
+
+
+def exact(value: str, *, style: str = "") -> Text:
+    """A name that will be copied into the next command: whole and unscrubbed, but without control characters."""
+    from rich.text import Text
+
+    return Text("".join(char if char.isprintable() else "�" for char in value), style=style, overflow="fold")
