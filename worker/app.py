@@ -159,9 +159,7 @@ class Worker:
         }
         tasks: set[asyncio.Task[Any]] = {asyncio.create_task(coroutine, name=name) for name, coroutine in names.items()}
         asked: asyncio.Task[Any] = asyncio.create_task(self._stop.wait(), name="stop")
-        for task in tasks:
-            # A task's death is learnt from asyncio.wait below; progress of the loops is judged by health().
-            self.vitals.watch(task.get_name(), silent_after_seconds=1e9, now=self.clock.now())
+        # A task's death is learnt from asyncio.wait below; a loop that is stuck, from its beats.
         self.vitals.watch("poll", silent_after_seconds=120, now=self.clock.now())
         try:
             done, _ = await asyncio.wait({*tasks, asked}, return_when=asyncio.FIRST_COMPLETED)
@@ -182,6 +180,7 @@ class Worker:
         self.vitals.stopping = True
         # Polling goes on meanwhile (it keeps the membership), but nothing new is read: there is no room any more.
         await engine.finish(self.settings.timing.call_timeout_seconds * 2)
+        await self._let_go(1.0)
 
     async def _put_away(self) -> None:
         await self._intake.close()
@@ -342,7 +341,9 @@ class Worker:
         metrics.events_in_flight.set(engine.in_flight if engine is not None else 0)
         metrics.retrying_events.set(sum(1 for entry in self._lanes if entry.item.last_again is not None))
         now = self.clock.now()
-        for (topic, partition), lag in self._intake.lag().items():
-            oldest = self._intake.offsets.oldest_ms(topic, partition)
-            metrics.lag_records.set(lag, topic, partition)
-            metrics.lag_seconds.set(max(0.0, now - oldest / 1000) if oldest is not None else 0.0, topic, partition)
+        # Replaced as a whole: partitions that were given away must not keep their last value.
+        metrics.lag_records.replace({place: float(lag) for place, lag in self._intake.lag().items()})
+        oldest = {place: self._intake.offsets.oldest_ms(*place) for place in self._intake.assigned}
+        metrics.lag_seconds.replace(
+            {place: 0.0 if since is None else max(0.0, now - since / 1000) for place, since in oldest.items()}
+        )
