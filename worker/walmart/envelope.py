@@ -18,7 +18,7 @@ Form = Literal["json", "xml", "html", "text", "empty"]
 
 _MAX_ERRORS: Final = 20
 _READ: Final = 65_536
-_XML_ERROR: Final = re.compile(r"<(?:\w+:)?error(?:\s[^>]*)?>(.*?)(?:</(?:\w+:)?error>|\Z)", re.DOTALL | re.IGNORECASE)
+_XML_ERROR: Final = re.compile(r"<(?:\w+:)?error(?:\s[^<>]*)?>(.*?)(?:</(?:\w+:)?error>|\Z)", re.DOTALL | re.IGNORECASE)
 _XML_VALUE: Final = re.compile(r"<(?:\w+:)?(code|field|description|message)>([^<]*)", re.IGNORECASE)
 _JSON_VALUE: Final = re.compile(r'"(code|field|description|message|detail)"\s*:\s*"((?:[^"\\]|\\.)*)')
 

@@ -26,10 +26,13 @@ _CREDENTIAL: Final = re.compile(
 _JWT: Final = re.compile(r"eyJ[\w-]*(?:\.[\w-]*)*")
 _RUN: Final = re.compile(r"[A-Za-z0-9_+/=-]{16,}")
 _PHONE: Final = re.compile(r"\+?\(?\d(?:[\s().,\-/]{0,2}\d){6,}")
+_WORD: Final = re.compile(r"[^\W_]{4,}")
 _WORD_WITH_DIGITS: Final = re.compile(r"[^\W_]*\d[^\W_]*")
 _ERROR_CODE: Final = re.compile(r"[A-Z]{2}-\d{4}")
 _INVISIBLE: Final = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ue000-\uf8ff]+")
-_CONSTANT: Final = re.compile(r"(?:[A-Z]+[A-Z0-9]{0,3}_)*[A-Z]+\d{0,3}")
+_WORDS: Final = re.compile(r"(?:[A-Z]{0,5}[a-z]+)+[A-Z]{0,5}|[A-Z]+")
+_LONGEST_WORD: Final = 23
+"""`intentToCancelOverride` has 22 letters; what is longer is no word of Walmart's."""
 _KEPT: Final = 0xE000
 
 
@@ -40,14 +43,11 @@ class Scrubber:
     """
 
     def __init__(self, own_numbers: Iterable[str] = (), secrets: Iterable[str] = ()) -> None:
-        own = sorted({number for number in own_numbers if len(number) >= 4}, key=len, reverse=True)
-        self._own: tuple[str, ...] = tuple(own[:1_000])
-        self._secrets = tuple(secret for secret in secrets if len(secret) >= 4)
-        self._keep = (
-            re.compile(r"(?<![^\W_])(?:" + "|".join(re.escape(number) for number in self._own) + r")(?![^\W_])")
-            if self._own
-            else None
+        # In a text a number such as "SF-44-1187" is met part by part.
+        self._own = frozenset(
+            part for number in own_numbers for part in (number, *_WORD.findall(number)) if len(part) >= 4
         )
+        self._secrets = tuple(secret for secret in secrets if len(secret) >= 4)
 
     def __repr__(self) -> str:
         return f"Scrubber({len(self._own)} numbers, {len(self._secrets)} secrets)"
@@ -59,7 +59,8 @@ class Scrubber:
         text = _INVISIBLE.sub(" ", text if len(text) <= _READ else text[:_READ]).strip()
         if len(text) == _READ:
             text = text.rpartition(" ")[0]  # half a secret at the cut would not be known as one
-        text = _EMAIL.sub(_HIDDEN, text)
+        if "@" in text or "%40" in text or "&#64;" in text:
+            text = _EMAIL.sub(_HIDDEN, text)
         text = _CREDENTIAL.sub(lambda found: found[1] + _HIDDEN, text)
         text = _JWT.sub(_HIDDEN, text)
         text = _RUN.sub(self._run, text)
@@ -69,8 +70,8 @@ class Scrubber:
             kept.append(found[0])
             return chr(_KEPT + len(kept) - 1)
 
-        if self._keep is not None:
-            text = self._keep.sub(keep, text)
+        if self._own:
+            text = _WORD.sub(lambda found: keep(found) if found[0] in self._own else found[0], text)
         text = _ERROR_CODE.sub(keep, text)
         text = _PHONE.sub(_HIDDEN, text)
         text = _WORD_WITH_DIGITS.sub(_word, text)
@@ -79,17 +80,15 @@ class Scrubber:
         return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
     def _run(self, found: re.Match[str]) -> str:
+        """A long run of letters and digits: kept where it is plainly words or one of our numbers."""
         run = found[0]
-        if run in self._own or _CONSTANT.fullmatch(run):
+        if run in self._own:
             return run
-        digits = sum(c.isdigit() for c in run)
-        letters = sum(c.isalpha() for c in run)
-        if digits and letters and not any(number in run for number in self._own):
-            return _HIDDEN
-        # Without a digit: words joined by punctuation are harmless, a long mixture of cases is base64.
-        longest = max(len(part) for part in re.split(r"[_/+=-]", run))
-        mixed = run != run.lower() and run != run.upper()
-        return _HIDDEN if longest >= 24 and mixed else run
+        parts = [part for part in re.split(r"[_/+=-]+", run) if part]
+        if any(part in self._own for part in parts) or not any(c.isalpha() for c in run):
+            return run  # what else is in it is judged as words and numbers
+        words = all(len(part) <= _LONGEST_WORD and _WORDS.fullmatch(part) for part in parts)
+        return run if words else _HIDDEN
 
 
 def _word(found: re.Match[str]) -> str:

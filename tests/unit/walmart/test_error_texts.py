@@ -109,7 +109,9 @@ SECRETS = st.one_of(
     st.from_regex(r"[a-z]{2,8}[.+_]?[a-z]{1,8}@[a-z]{2,8}\.(com|example)", fullmatch=True),
     st.from_regex(r"eyJ[A-Za-z0-9_-]{10,40}\.[A-Za-z0-9_-]{10,40}\.[A-Za-z0-9_-]{10,40}", fullmatch=True),
     st.binary(min_size=20, max_size=60).map(lambda data: data.hex()),
-    st.binary(min_size=24, max_size=60).map(lambda data: base64.b64encode(data).decode()),
+    st.binary(min_size=24, max_size=60)
+    .filter(lambda data: len(set(data)) >= 12)
+    .map(lambda data: base64.b64encode(data).decode()),
     st.from_regex(r"[2-9][0-9]{2}[-. ][2-9][0-9]{2}[-. ][0-9]{4}", fullmatch=True),
     st.integers(10**4, 10**17).map(str).filter(lambda number: number != PO),
     st.uuids().map(str),
