@@ -15,9 +15,9 @@ app = typer.Typer(
         The dead-letter topic holds every event that is not settled, as it came: `dead` ones need a person, `waiting`
         ones the worker takes up again by itself. Settled ones disappear.
         """,
-        "order-sync dlq ls --since 1d                       what went wrong lately",
-        "order-sync dlq show KEY                            one event: what, why, what to do",
-        "order-sync dlq replay --code carrier_unmapped --why 'carrier mapped'",
+        "order-sync dlq ls --since 1d         what went wrong lately",
+        "order-sync dlq show KEY              one event: what, why, what to do",
+        "order-sync dlq replay --code carrier_unmapped --why 'mapped, OPS-512'",
     ),
 )
 app.command("ls")(dlq_ls.ls)

@@ -30,9 +30,10 @@ _STYLES = {"succeeded": "green", "failed": "red", "asked": "cyan", "observed": "
 
 
 @teaches(
-    "order-sync dlq replay --code carrier_unmapped --store us_store_view --why 'carrier mapped, OPS-512'",
-    "order-sync dlq replay --order 1796277083022 --why 'fixed in Seller Center' --yes",
-    "order-sync dlq replay --key 'commerce.order-shipped.v1|/commerce/us|shipment-1' --why 'try again' --json --yes",
+    "order-sync dlq replay --code carrier_unmapped --why 'mapped, OPS-512'",
+    "order-sync dlq replay --order 1796277083022 --why 'repaired by hand' --yes",
+    "order-sync dlq replay --json --yes --why 'try again' \\",
+    "    --key 'commerce.order-shipped.v1|/commerce/us|shipment-1'",
 )
 def replay(
     why: Annotated[str, typer.Option("--why", metavar="TEXT", help="Why; kept with each record. Required.")],

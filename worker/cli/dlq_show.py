@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 @teaches(
-    "order-sync dlq show 'commerce.order-shipped.v1|/commerce/us-store|shipment-000000123-1'",
-    "order-sync dlq show shipment-000000123-1            the event's id will do where only one has it",
-    "order-sync dlq show shipment-000000123-1 --raw > event.json",
+    "order-sync dlq show 'commerce.order-shipped.v1|/commerce/us|shipment-1'",
+    "order-sync dlq show shipment-1        the id will do where only one has it",
+    "order-sync dlq show shipment-1 --raw > event.json",
 )
 def show(
     key: Annotated[str, typer.Argument(metavar="KEY", help="Key of the dead letter, or the id of its event.")],

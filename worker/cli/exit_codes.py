@@ -24,10 +24,10 @@ class ExitCode(IntEnum):
 
 MEANINGS: Final[dict[ExitCode, str]] = {
     ExitCode.OK: "everything asked for was done",
-    ExitCode.FAILED: "something did not succeed: an event failed, a check found a mistake, a key is not there",
+    ExitCode.FAILED: "an event failed, a check found a mistake, or a key is not there",
     ExitCode.MISTAKE: "a mistake in what was given: options, settings, an event file",
     ExitCode.UNREACHABLE: "Kafka or Walmart did not answer, or a topic is not there",
-    ExitCode.RESTART: "the worker cannot go on (lost its membership, a part of it died): start it again",
+    ExitCode.RESTART: "the worker cannot go on (membership lost, or a part died): start it again",
     ExitCode.NO_ANSWER: "asked, but no final result in time; it may still come",
     ExitCode.BUG: "an unexpected error in order-sync: please report it",
     ExitCode.INTERRUPTED: "ended by Ctrl-C, or at once by a second signal",

@@ -21,7 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help=page(
         "Order shipped and order cancelled events from Kafka, made true on Walmart Marketplace.",
-        "order-sync sandbox --once                    see it work, with nothing of yours",
+        "order-sync sandbox --once                    see it work",
         "order-sync check --config order-sync.toml    is everything ready?",
         "order-sync run --config order-sync.toml      the worker",
         "order-sync dlq ls                            what could not be done, and why",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     help=page(
-        "The contract: JSON Schema files, an AsyncAPI document, examples, and a validator. Needs no settings, no Kafka.",
+        "The contract: JSON Schema files, an AsyncAPI document, examples and a validator. Works offline.",
         "order-sync schemas ls",
         "order-sync schemas show commerce.order.shipped.v1",
         "order-sync schemas validate event.json",

@@ -55,8 +55,10 @@ app = typer.Typer(
         partitioner. `send FILE` is short for `send file FILE`.
         """,
         "order-sync send event.json --wait 30",
-        "order-sync send shipped --order 1796277083022 --store us --line 1=2 --carrier ups --tracking 1Z999AA10123456784",
-        "order-sync send cancelled --order 1796277083022 --store us --line 1=2/0 --reason 'The item is out of stock'",
+        "order-sync send shipped --order 1796277083022 --store us --line 1=2 \\",
+        "    --carrier ups --tracking 1Z999AA10123456784",
+        "order-sync send cancelled --order 1796277083022 --store us --line 1=2/0 \\",
+        "    --reason 'The item is out of stock'",
     ),
 )
 
@@ -118,11 +120,12 @@ def file(
 
 @app.command("shipped")
 @teaches(
-    "order-sync send shipped --order 1796277083022 --store us --line 1=2 --carrier ups --tracking 1Z999AA10123456784",
+    "order-sync send shipped --order 1796277083022 --store us --line 1=2 \\",
+    "    --carrier ups --tracking 1Z999AA10123456784",
     "order-sync send shipped --order 1796277083022 --store us \\",
     "    --package carrier=ups,tracking=1Z999AA10123456784,line=1:1 \\",
-    "    --package carrier=fedex,tracking=449044304137821,line=1:1,sku=ABC:2 --wait 30",
-    "order-sync send shipped … --tracking NEW --replaces OLD          corrects a number",
+    "    --package carrier=fedex,tracking=449044304137821,line=1:1,sku=ABC:2",
+    "order-sync send shipped … --tracking NEW --replaces OLD     corrects a number",
 )
 def shipped(
     order: Order,
@@ -197,8 +200,10 @@ def shipped(
 
 @app.command("cancelled")
 @teaches(
-    "order-sync send cancelled --order 1796277083022 --store us --line 1=2/0 --reason 'The item is out of stock'",
-    "order-sync send cancelled --order 1796277083022 --store us --sku ABC=3/1 --inventory ABC=12 --wait 30",
+    "order-sync send cancelled --order 1796277083022 --store us --line 1=2/0 \\",
+    "    --reason 'The item is out of stock'",
+    "order-sync send cancelled --order 1796277083022 --store us --sku ABC=3/1 \\",
+    "    --inventory ABC=12 --wait 30",
 )
 def cancelled(
     order: Order,
@@ -218,7 +223,7 @@ def cancelled(
     reason_code: Annotated[str | None, typer.Option(metavar="CODE", help="Commerce's reason code.")] = None,
     inventory: Annotated[
         list[str] | None,
-        typer.Option(metavar="SKU=N[@NODE]".replace("[", r"\["), help="Stock after the cancellation. Repeatable."),
+        typer.Option(metavar="SKU=N[@NODE]", help="Stock after the cancellation. Repeatable."),
     ] = None,
     cancelled_at: Annotated[str | None, typer.Option(metavar="TIME", help="RFC 3339 with zone; default: now.")] = None,
     commerce_order: CommerceOrder = None,

@@ -14,8 +14,10 @@ _AS_IT_IS = "\b\n"
 
 def page(text: str, *examples: str) -> str:
     """A help page. Square brackets would be read as markup."""
+    # Each paragraph on one line, so that it is filled to the width of the terminal.
+    paragraphs = [" ".join(paragraph.split()) for paragraph in inspect.cleandoc(text).split("\n\n")]
     shown = "\n".join(f"  {line}" for line in examples)
-    return f"{inspect.cleandoc(text)}\n\n{_AS_IT_IS}Examples:\n{shown}\n".replace("[", r"\[")
+    return "\n\n".join([*paragraphs, f"{_AS_IT_IS}Examples:\n{shown}\n"]).replace("[", r"\[")
 
 
 def teaches(*examples: str) -> Callable[[_Command], _Command]:
