@@ -112,16 +112,26 @@ async def _admin(bootstrap_servers: str) -> AsyncIterator[AIOKafkaAdminClient]:
         await admin.close()
 
 
+async def _when_up(asked: argparse.Namespace) -> tuple[TopicSpec, ...]:
+    async with asyncio.timeout(asked.wait_seconds):
+        await wait_for_brokers(asked.bootstrap_servers.split(",")[0], set())
+    return await create_topics(asked.bootstrap_servers, partitions=asked.partitions, replication=asked.replication)
+
+
 def main() -> None:
     """Create the topics and name them."""
     parser = argparse.ArgumentParser(prog="python -m worker.sandbox.kafka_topics", description="Create the topics.")
     parser.add_argument("--bootstrap-servers", default="localhost:9092")
     parser.add_argument("--partitions", type=int, default=3)
     parser.add_argument("--replication", type=int, default=1)
+    parser.add_argument("--wait-seconds", type=float, default=30, help="how long Kafka may take to answer")
     asked = parser.parse_args()
-    made = asyncio.run(
-        create_topics(asked.bootstrap_servers, partitions=asked.partitions, replication=asked.replication)
-    )
+    try:
+        made = asyncio.run(_when_up(asked))
+    except TimeoutError:
+        raise SystemExit(f"{asked.bootstrap_servers} did not answer within {asked.wait_seconds:g} s") from None
+    except KafkaError as error:
+        raise SystemExit(f"the topics could not be created: {error}") from None
     for spec in made:
         sys.stdout.write(f"{spec.name}: {spec.partitions} partitions, {spec.config['cleanup.policy']}\n")
 
