@@ -1,0 +1,147 @@
+"""A Walmart that costs next to nothing: it answers after a fixed delay and tells when each call came.
+
+It knows no orders: every id is an order with two acknowledged lines, and a shipment is answered with the order as it
+is afterwards. Run as `python -m tests.bench.fast_walmart DELAY_SECONDS`; its first line of output is its port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from typing import Any, Final
+
+import orjson
+
+from tests.bench.traffic import order_template
+
+_HEAD: Final = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json;charset=utf-8\r\nX-Current-Token-Count: 4999\r\n"
+    b"X-Next-Replenishment-Time: 4102444800000\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\nContent-Length: "
+)
+_TOKEN: Final = orjson.dumps({"access_token": "bench-token", "token_type": "Bearer", "expires_in": 900})
+_KEPT_TIMES: Final = 100_000
+
+
+class Walmart:
+    """What all connections share. Times are monotonic seconds."""
+
+    def __init__(self, delay_s: float) -> None:
+        self.delay_s = delay_s
+        self.gets = 0
+        self.posts = 0
+        self.times: dict[str, list[float]] = {}
+        """Order id -> GET came, GET answered, POST came, POST answered."""
+        self._order: dict[str, Any] = order_template()["order"]
+        self._order_date: int = self._order["orderDate"]
+        plain = orjson.dumps({"order": {**self._order, "purchaseOrderId": "{id}"}})
+        self._before, _, self._after = plain.partition(b"{id}")
+
+    def get(self, order: str) -> bytes:
+        """The order as it was made."""
+        return self._before + order.encode() + self._after
+
+    def post(self, order: str, body: bytes) -> bytes:
+        """The order as the shipment leaves it."""
+        asked = orjson.loads(body)["orderShipment"]["orderLines"]["orderLine"]
+        statuses = {line["lineNumber"]: line["orderLineStatuses"] for line in asked}
+        lines = [
+            {**line, "orderLineStatuses": statuses.get(line["lineNumber"], line["orderLineStatuses"])}
+            for line in self._order["orderLines"]["orderLine"]
+        ]
+        return orjson.dumps({"order": {**self._order, "purchaseOrderId": order, "orderLines": {"orderLine": lines}}})
+
+    def note(self, order: str, came: float) -> None:
+        """A call that is answered now."""
+        if len(self.times) < _KEPT_TIMES:
+            self.times.setdefault(order, []).extend((came, time.monotonic()))
+
+    def reset(self) -> None:
+        """Forget what was counted."""
+        self.gets = self.posts = 0
+        self.times.clear()
+
+    def told(self) -> dict[str, Any]:
+        """What was counted, and when that was."""
+        return {"now": time.monotonic(), "gets": self.gets, "posts": self.posts}
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self, walmart: Walmart) -> None:
+        self._walmart = walmart
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._buffer = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while True:
+            head, end, rest = self._buffer.partition(b"\r\n\r\n")
+            if not end:
+                return
+            length = _content_length(head)
+            if len(rest) < length:
+                return
+            self._buffer = rest[length:]
+            method, path, _ = head.split(b" ", 2)
+            self._handle(method, path.decode(), rest[:length])
+
+    def _handle(self, method: bytes, path: str, body: bytes) -> None:
+        walmart, came = self._walmart, time.monotonic()
+        if path.startswith("/v3/orders/"):
+            order, _, action = path[len("/v3/orders/") :].partition("/")
+            if method == b"GET":
+                walmart.gets += 1
+                content = walmart.get(order)
+            else:
+                assert action == "shipping", path
+                walmart.posts += 1
+                content = walmart.post(order, body)
+            if walmart.delay_s:
+                self._loop.call_at(came + walmart.delay_s, self._answer, content, order, came)
+            else:
+                self._answer(content, order, came)
+        elif path == "/v3/token":
+            self._answer(_TOKEN)
+        elif path == "/bench/counts":
+            self._answer(orjson.dumps(walmart.told()))
+        elif path == "/bench/times":
+            self._answer(orjson.dumps(walmart.times))
+        else:
+            assert path == "/bench/reset", path
+            walmart.reset()
+            self._answer(b"{}")
+
+    def _answer(self, content: bytes, order: str | None = None, came: float = 0.0) -> None:
+        if order is not None:
+            self._walmart.note(order, came)
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(_HEAD + str(len(content)).encode() + b"\r\n\r\n" + content)
+
+
+def _content_length(head: bytes) -> int:
+    place = head.lower().find(b"\r\ncontent-length:")
+    if place < 0:
+        return 0
+    line, _, _ = head[place + 17 :].partition(b"\r\n")
+    return int(line)
+
+
+async def _serve(delay_s: float) -> None:
+    walmart = Walmart(delay_s)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: _Connection(walmart), "127.0.0.1", 0, backlog=1024)
+    stop = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
+    sys.stdout.flush()
+    await stop.wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(float(sys.argv[1])))

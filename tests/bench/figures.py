@@ -1,0 +1,99 @@
+"""Figures: what was measured, its spread over the runs, and how it is shown."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+
+@dataclass
+class Figure:
+    """One number, measured once per run."""
+
+    measurement: str
+    contender: str
+    name: str
+    unit: str
+    values: list[float] = field(default_factory=list)
+    aim: tuple[str, float] | None = None
+    """(`<` or `>=`, bound), where the project has set itself one."""
+
+    @property
+    def median(self) -> float:
+        """Of the runs."""
+        return statistics.median(self.values)
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the median meets the aim; None where there is none."""
+        if self.aim is None:
+            return None
+        sign, bound = self.aim
+        return self.median < bound if sign == "<" else self.median >= bound
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything about it."""
+        return {
+            "measurement": self.measurement,
+            "contender": self.contender,
+            "figure": self.name,
+            "unit": self.unit,
+            "median": self.median,
+            "min": min(self.values),
+            "max": max(self.values),
+            "values": self.values,
+            "aim": None if self.aim is None else " ".join(map(str, self.aim)),
+            "met": self.met,
+        }
+
+
+def ratio(measurement: str, name: str, ours: Figure, theirs: Figure, aim: tuple[str, float] | None = None) -> Figure:
+    """Ours divided by theirs, run by run (the runs of one round follow each other)."""
+    values = [a / b for a, b in zip(ours.values, theirs.values, strict=True)]
+    return Figure(measurement, f"{ours.contender} / {theirs.contender}", name, "", values, aim)
+
+
+def percentile(values: Sequence[float], part: float) -> float:
+    """The smallest value that at least `part` (0 to 1) of the values do not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(part * len(ordered)) - 1)]
+
+
+def show(figures: Sequence[Figure], say: Callable[[str], None]) -> None:
+    """A table of all figures."""
+    rows = [("measurement", "who", "figure", "median", "min … max", "runs", "aim")]
+    for one in figures:
+        aim = ""
+        if one.aim is not None:
+            aim = f"{one.aim[0]} {one.aim[1]:g}: {'met' if one.met else 'NOT met'}"
+        spread = f"{_short(min(one.values))} … {_short(max(one.values))}"
+        unit = f" {one.unit}" if one.unit else ""
+        rows.append(
+            (
+                one.measurement,
+                one.contender,
+                one.name,
+                _short(one.median) + unit,
+                spread,
+                str(len(one.values)),
+                aim,
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def to_json(about: dict[str, Any], figures: Sequence[Figure]) -> bytes:
+    """The whole answer."""
+    document = {"about": about, "figures": [one.to_json() for one in figures]}
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n"

@@ -1,0 +1,82 @@
+"""What the measurements stand on: a real Kafka with a backlog of events in it, and fresh names where needed."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from tests.bench.contract import Task, Work
+from tests.bench.traffic import produce_backlog
+from worker.sandbox.kafka import EmbeddedKafka, create_topics
+from worker.settings import TopicSettings
+
+PARTITIONS = 3
+_numbers = itertools.count(1)
+
+
+class ResultCount:
+    """How many results lie in the results topic, from when it was made."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, topic: str) -> None:
+        self._consumer = consumer
+        self._partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+        self._before = 0
+
+    async def reset(self) -> None:
+        """Count from 0 again."""
+        self._before += await self.now()
+
+    async def now(self) -> int:
+        """So many."""
+        ends = await self._consumer.end_offsets(self._partitions)
+        return int(sum(ends.values())) - self._before
+
+
+@dataclass
+class Ground:
+    """Kafka and the backlog."""
+
+    bootstrap: str
+    say: Callable[[str], None]
+    backlog: int
+    """Events in the topics of `topics`."""
+    topics: TopicSettings = field(default_factory=TopicSettings)
+
+    def task(self, work: Work, *, walmart: str = "", topics: TopicSettings | None = None) -> Task:
+        """A task with a group of its own."""
+        names = topics or self.topics
+        return Task(work, self.bootstrap, names.model_dump(), f"bench-{next(_numbers)}", walmart)
+
+    async def fresh_topics(self) -> TopicSettings:
+        """Four empty topics."""
+        number = next(_numbers)
+        topics = TopicSettings(**{name: f"bench-{name}-{number}" for name in TopicSettings.model_fields})
+        await create_topics(self.bootstrap, topics, partitions=PARTITIONS)
+        return topics
+
+    @asynccontextmanager
+    async def results(self) -> AsyncIterator[ResultCount]:
+        """Count the results of the backlog's topics."""
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, enable_auto_commit=False)
+        await consumer.start()
+        try:
+            count = ResultCount(consumer, self.topics.sync_result)
+            await count.reset()
+            yield count
+        finally:
+            await consumer.stop()
+
+
+@asynccontextmanager
+async def ground(backlog: int, say: Callable[[str], None]) -> AsyncIterator[Ground]:
+    """Start Kafka and fill the backlog."""
+    async with EmbeddedKafka(heap_mb=768, progress=say) as kafka:
+        made = Ground(kafka.bootstrap_servers, say, backlog)
+        made.topics = await made.fresh_topics()
+        say(f"writing a backlog of {backlog:,} events")
+        await produce_backlog(made.bootstrap, made.topics.order_shipped, backlog)
+        yield made
