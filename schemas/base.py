@@ -137,7 +137,13 @@ VISIBLE: Final = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"
 Time = Annotated[
     AwareDatetime,
     BeforeValidator(_read_time),
-    WithJsonSchema({"type": "string", "format": "date-time"}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "date-time",
+            "pattern": r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$",
+        }
+    ),
 ]
 """RFC 3339 text with a zone, years 2000 to 2199."""
 
