@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import orjson
 from pydantic import ValidationError
 
 from schemas.results import SyncResult
@@ -16,16 +13,9 @@ def read_result(value: bytes | None) -> SyncResult | None:
     if not value:
         return None
     try:
-        raw = orjson.loads(value)
-        return SyncResult.model_validate(_known_fields(raw))
-    except (orjson.JSONDecodeError, ValidationError):
+        return SyncResult.model_validate_json(value, extra="ignore")
+    except ValidationError:
         return None
-
-
-def _known_fields(raw: Any) -> Any:
-    if not isinstance(raw, dict):
-        return raw
-    return {name: part for name, part in raw.items() if name in SyncResult.model_fields}
 
 
 def is_about(result: SyncResult, topic: str, partition: int, offset: int) -> bool:
