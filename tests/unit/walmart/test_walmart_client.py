@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import re
 import socket
@@ -207,13 +208,18 @@ class TestAnswers:
     async def test_a_huge_answer_is_not_read_to_its_end(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(exchange_module, "MAX_ANSWER_BYTES", 10_000)
 
+        sent = 0
+
         async def endless(_: Seen, wire: Wire) -> None:
+            nonlocal sent
             await wire.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-            for _i in range(10_000):
+            for _chunk in range(20_000):
+                sent += 1
                 await wire.send(b"400\r\n" + b" " * 1024 + b"\r\n")
 
         bench.server.steps = [endless]
         assert error_of(await bench.client().get_order(ORDER_ID)).kind is CallKind.UNKNOWN
+        assert sent < 20_000, "the connection was closed before the end"
 
     async def test_inventory_needs_its_echo(self, bench: Bench) -> None:
         other = {"sku": "A", "quantity": {"unit": "EACH", "amount": 3}}
@@ -251,6 +257,23 @@ class TestBreaks:
             error = error_of(result)
             assert error.kind is CallKind.NOT_SENT
             assert "ECONNREFUSED" in error.message
+
+    async def test_connecting_has_its_own_timeout(self, bench: Bench) -> None:
+        """A host that does not answer: certainly not sent, also for a POST."""
+        client = bench.client(connect_s=0.2)
+        await client.get_order(ORDER_ID)
+        with socket.socket() as full, contextlib.ExitStack() as queue:
+            full.bind(("127.0.0.1", 0))
+            full.listen(0)
+            for _ in range(3):  # fills the backlog: further connections get no answer
+                waiting = queue.enter_context(socket.socket())
+                waiting.setblocking(False)
+                waiting.connect_ex(full.getsockname())
+            client._base = f"http://127.0.0.1:{full.getsockname()[1]}"
+            for result in (await ship(client), await client.get_order(ORDER_ID)):
+                error = error_of(result)
+                assert error.kind is CallKind.NOT_SENT
+                assert error.message.endswith("could not connect within 0.2 s")
 
     async def test_unknown_host(self, bench: Bench) -> None:
         error = error_of(await bench.client(url="http://no-such-host.invalid").get_order(ORDER_ID))
@@ -498,6 +521,17 @@ class TestSecrets:
         for text in texts:
             for secret in (SECRET, token, token[:20], "buyer", "example.com", "123-4567", "9876543210987"):
                 assert secret not in text
+
+    async def test_a_secret_that_looks_like_words_is_known(self, bench: Bench) -> None:
+        """The live token and the account's id are hidden wherever they stand."""
+        bench.server.token_steps = [answer(200, {"access_token": "opensesame", "expires_in": 900})]
+        told = {"errors": {"error": [{"code": "X", "description": "not (opensesame) from id-1234"}]}}
+        bench.server.steps = [answer(400, told), answer(200, told)]
+        client = bench.client()
+        for _ in range(2):
+            text = repr(error_of(await ship(client)))
+            assert "not ([hidden]) from [hidden]" in text
+            assert "sesame" not in text
 
 
 def test_it_is_an_orders_api() -> None:
