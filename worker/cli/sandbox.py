@@ -13,7 +13,7 @@ from worker.cli.teaching import teaches
 
 
 @teaches(
-    "order-sync sandbox                     until Ctrl-C; prints how to send your own events",
+    "order-sync sandbox                     until Ctrl-C; send it your own events",
     "order-sync sandbox --once --json       for CI",
 )
 def sandbox(

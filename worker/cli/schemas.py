@@ -50,7 +50,7 @@ def ls(as_json: AsJson = False) -> None:
 @app.command("show")
 @teaches(
     "order-sync schemas show commerce.order.cancelled.v1 > cancelled.schema.json",
-    "order-sync schemas show examples/order-shipped.one-package | order-sync send -",
+    "order-sync schemas show examples/order-shipped.complete | order-sync send -",
 )
 def show(name: Annotated[str, typer.Argument(metavar="NAME", help="A name of `schemas ls`.")]) -> None:
     """Write one document to standard output, as it is: it is JSON."""

@@ -125,7 +125,7 @@ def file(
     "order-sync send shipped --order 1796277083022 --store us \\",
     "    --package carrier=ups,tracking=1Z999AA10123456784,line=1:1 \\",
     "    --package carrier=fedex,tracking=449044304137821,line=1:1,sku=ABC:2",
-    "order-sync send shipped … --tracking NEW --replaces OLD     corrects a number",
+    "order-sync send shipped … --tracking NEW --replaces OLD   corrects a number",
 )
 def shipped(
     order: Order,

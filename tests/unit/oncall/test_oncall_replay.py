@@ -24,7 +24,7 @@ def answer(
     }  # fmt: skip
     told = {
         "result_id": result_id(key, number, status, effect, code),
-        "event": {"source": "/c", "id": "1", "type": "t", "topic": TOPIC, "partition": 0, "offset": offset, "time": None},
+        "event": {"source": "", "id": "1", "type": "", "topic": TOPIC, "partition": 0, "offset": offset, "time": None},
         "store": "us", "account": "main", "purchase_order_id": "PO1", "commerce_order_id": "1", "shipment_id": "s",
         "operation": "ship", "status": status, "final": status != "retrying", "effect": effect, "order_status": None,
         "walmart_status": None, "lines": [], "inventory": [], "warnings": [], "error": error or None, "attempts": 1,
