@@ -71,7 +71,7 @@ class Worker:
         )
         self.vitals = Vitals(max_internal_errors=settings.limits.max_internal_errors)
         self._decoder = Decoder(topics)
-        self._publisher = Publisher(settings.kafka)
+        self._publisher = Publisher(settings.kafka, self.metrics.publish_failures.inc)
         self._room = Room(settings, self._publisher, self.metrics, self.clock, replay=self._replay)
         self._report = Report(
             self._publisher,
@@ -338,6 +338,9 @@ class Worker:
         metrics.events_queued.set(self._lanes.count)
         metrics.events_queued_bytes.set(self._lanes.size)
         metrics.lanes.set(len(self._lanes))
+        closed = len(self._lanes.closed_gates)
+        gates = len(self.settings.accounts) + len(self.settings.stores) + 1
+        metrics.gates.replace({("open",): float(gates - closed), ("closed",): float(closed)})
         metrics.events_in_flight.set(engine.in_flight if engine is not None else 0)
         metrics.retrying_events.set(sum(1 for entry in self._lanes if entry.item.last_again is not None))
         now = self.clock.now()

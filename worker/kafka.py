@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from pathlib import Path
 from typing import Any
+
+from aiokafka import AIOKafkaConsumer
 
 from worker.settings import KafkaSettings
 
 
 class NotPublishedError(Exception):
     """Kafka did not acknowledge the record. It may be there all the same: every record may be written again."""
+
+
+async def close_consumer(consumer: AIOKafkaConsumer, timeout_s: float) -> None:
+    """Close a consumer within a bound, whatever it does.
+
+    aiokafka's `stop()` may hang with a broker down, and may leak a CancelledError of its own and then leave its
+    connections open: it runs in a task of its own, and the connections are closed under it if need be.
+    """
+    task = asyncio.ensure_future(consumer.stop())
+    await asyncio.wait({task}, timeout=timeout_s)
+    if not task.done() or task.cancelled() or task.exception() is not None:
+        task.cancel()
+        closing = asyncio.ensure_future(consumer._client.close())
+        await asyncio.wait({task, closing}, timeout=2)
 
 
 def client_options(settings: KafkaSettings) -> dict[str, Any]:

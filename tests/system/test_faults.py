@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.faults]
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_kill_9_loses_nothing_and_applies_nothing_twice(stage: Stage, seed: int) -> None:
-    """kill -9 again and again under load: every event has a final result, no unit is shipped or cancelled twice."""
+    """Kill -9 again and again under load: every event has a final result, no unit is shipped or cancelled twice."""
     draw = random.Random(seed)
     orders = await stage.control.add_orders([NewOrder(lines=(NewLine(sku="MUG", quantity=3),))] * 150)
     places = []

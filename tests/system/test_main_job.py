@@ -49,14 +49,16 @@ async def test_a_bad_event_becomes_a_dead_letter_with_identical_bytes(stage: Sta
 
 async def test_null_keys_and_null_values_are_kept(stage: Stage) -> None:
     await stage.worker()
-    sent = await stage.producer.send_and_wait(stage.topics.order_shipped, value=None, key=None, partition=1)
-    (result,) = await stage.results([(stage.topics.order_shipped, 1, sent.offset)])
-    assert result.error is not None
-    assert result.error.code == "event_undecodable"
-    (record,) = (await stage.dead_letters()).values()
-    assert record.value == b"", "a null value would read as a tombstone"
-    letter = deadletter.read(record.value, record.headers)
-    assert (letter.value, letter.key) == (None, None)
+    topic = stage.topics.order_shipped
+    for key, value in ((b"k", None), (None, b"no event")):
+        sent = await stage.producer.send_and_wait(topic, value=value, key=key, partition=1)
+        result = await stage.result((topic, 1, sent.offset))
+        assert result.error is not None
+        assert result.error.code == "event_undecodable"
+        record = (await stage.dead_letters())[f"{topic}/1/{sent.offset}"]
+        assert record.value is not None, "a null value would read as a tombstone"
+        letter = deadletter.read(record.value, record.headers)
+        assert (letter.value, letter.key) == (value, key)
 
 
 async def test_events_of_one_order_over_both_topics(stage: Stage) -> None:

@@ -20,7 +20,7 @@ from aiokafka.structs import ConsumerRecord
 from worker.delivery import Record
 from worker.intake.committer import Committer
 from worker.intake.offsets import Offsets
-from worker.kafka import client_options
+from worker.kafka import client_options, close_consumer
 from worker.settings import Settings
 from worker.telemetry.metrics import Metrics
 
@@ -230,19 +230,9 @@ class Intake:
         self._stopping = True
 
     async def close(self) -> None:
-        """Commit what is finished and close the consumer, all within a bound.
-
-        `stop()` does not call the listener, may hang, and may leak a CancelledError of its own:
-        it runs in a task of its own, and the connections are closed under it if need be.
-        """
+        """Commit what is finished and close the consumer, all within a bound (`stop()` does not call the listener)."""
         self._stopping = True
         await self.committer.commit()
         consumer, self._consumer = self._consumer, None
-        if consumer is None:
-            return
-        task = asyncio.ensure_future(consumer.stop())
-        await asyncio.wait({task}, timeout=self._settings.kafka.request_timeout_seconds)
-        if not task.done() or task.cancelled() or task.exception() is not None:
-            task.cancel()
-            closing = asyncio.ensure_future(consumer._client.close())
-            await asyncio.wait({task, closing}, timeout=2)
+        if consumer is not None:
+            await close_consumer(consumer, self._settings.kafka.request_timeout_seconds)

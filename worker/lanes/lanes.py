@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -145,7 +145,7 @@ class Lanes(Generic[T]):
                 self._list(name, lane)
 
     @property
-    def closed_gates(self) -> Iterable[str]:
+    def closed_gates(self) -> frozenset[str]:
         """Names of the gates that are closed."""
         return frozenset(self._closed)
 

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 
-from worker.kafka import client_options
+from worker.kafka import client_options, close_consumer
 from worker.settings import Settings
 
 log = structlog.get_logger()
@@ -144,6 +144,4 @@ class Tail:
         """Close the consumer, within a bound."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            task = asyncio.ensure_future(consumer.stop())
-            await asyncio.wait({task}, timeout=self._settings.kafka.request_timeout_seconds)
-            task.cancel()
+            await close_consumer(consumer, self._settings.kafka.request_timeout_seconds)

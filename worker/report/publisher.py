@@ -7,7 +7,7 @@ error every later send fails. So: acks=all, idempotence, a deadline on every wai
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -27,8 +27,10 @@ Headers = Sequence[tuple[str, bytes | None]]
 class Publisher:
     """Writes records and waits for their acknowledgement."""
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    def __init__(self, settings: KafkaSettings, failed: Callable[[str], None] = lambda _: None) -> None:
+        """`failed` is told the topic of each record that Kafka did not acknowledge."""
         self._settings = settings
+        self._failed = failed
         self._producer: AIOKafkaProducer | None = None
         self._replacing = asyncio.Lock()
         self.healthy = False
@@ -61,9 +63,12 @@ class Publisher:
                 # Shielded: giving up on the wait must not cancel the batch other records travel in.
                 metadata = await asyncio.shield(future)
         except MessageSizeTooLargeError as error:
+            self._failed(topic)
+            log.error("record_too_large_to_publish", topic=topic, partition=partition)
             raise NotPublishedError(f"{topic}: {error}") from error
         except (KafkaError, TimeoutError, OSError) as error:
             self.healthy = False
+            self._failed(topic)
             log.warning("publish_failed", topic=topic, error=type(error).__name__, detail=str(error)[:200])
             await self._replace(producer)
             raise NotPublishedError(f"{topic}: {type(error).__name__}") from error

@@ -60,11 +60,22 @@ class Report:
             place = await self._room.put_dead(delivery, verdict)
         elif failed:
             place = delivery.room_place
-        await self._publish(delivery, verdict, account, place)
+        settled_at = await self._publish(delivery, verdict, account, place)
         if delivery.room_place is not None and failed:
             place = await self._room.put_dead(delivery, verdict)
         elif not failed and not verdict.observed:
             await self._room.settle(delivery)
+        # Counted once everything is durable: what was not is concluded again.
+        self._metrics.settled(
+            verdict,
+            latency_seconds=settled_at - delivery.happened_at,
+            calls=delivery.progress.calls,
+            waited_budget_seconds=delivery.progress.waited_budget_s,
+            waited_retry_seconds=delivery.progress.waited_retry_s,
+            counts_for_slo=delivery.replay_number == 0 and not delivery.told_retrying,
+        )
+        if failed and verdict.failure is not None:
+            self._metrics.dead_letters_written.inc(verdict.failure.code)
         return place
 
     async def still_retrying(self, delivery: Delivery, again: Again, *, account: str | None) -> None:
@@ -78,20 +89,13 @@ class Report:
             counts_for_slo=delivery.replay_number == 0,
         )
 
-    async def _publish(self, delivery: Delivery, verdict: Verdict, account: str | None, place: Place | None) -> None:
+    async def _publish(self, delivery: Delivery, verdict: Verdict, account: str | None, place: Place | None) -> float:
         now = self._clock.now()
         message = result.of_verdict(
             delivery, verdict, account=account, now=now, dead_letter=place, topic=self._room_topic
         )
         await self._send(delivery, message.model_dump_json().encode(), result.headers(message))
-        self._metrics.settled(
-            verdict,
-            latency_seconds=now - delivery.happened_at,
-            calls=delivery.progress.calls,
-            waited_budget_seconds=delivery.progress.waited_budget_s,
-            waited_retry_seconds=delivery.progress.waited_retry_s,
-            counts_for_slo=delivery.replay_number == 0 and not delivery.told_retrying,
-        )
+        return now
 
     async def _send(self, delivery: Delivery, value: bytes, headers: list[tuple[str, bytes]]) -> None:
         started = asyncio.get_running_loop().time()
