@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -81,20 +82,21 @@ def _version(java: str) -> int:
 class ClassArchive:
     """Kafka's 12,000 classes, parsed and verified once (class data sharing): a start takes half the time.
 
-    Made from the class list of a broker that was started and ended for it. The archive fits one Java and one
-    classpath; the JVM ignores one that does not fit.
+    Made from the class list of a broker that was started and ended for it. It fits one Java and one classpath (the JVM
+    ignores one that does not fit), so each Java has its own.
     """
 
     def __init__(self, java: Java) -> None:
         self._java = java
         self._folder = cache_folder()
-        self._archive = self._folder / f"kafka-{KAFKA_VERSION}.jsa"
-        self._maker = self._folder / f"kafka-{KAFKA_VERSION}.jsa.java"
+        name = hashlib.sha256(self._identity().encode()).hexdigest()[:12]
+        self._archive = self._folder / f"kafka-{KAFKA_VERSION}-{name}.jsa"
+        self._note = self._archive.with_suffix(".java")
 
     @property
     def settled(self) -> bool:
-        """Whether this Java has been tried; there may still be no archive, where it could not be made."""
-        return self._maker.exists() and self._maker.read_text() == self._identity()
+        """Whether it has been tried with this Java; there may still be no archive, where it could not be made."""
+        return self._note.exists()
 
     def flags(self) -> list[str]:
         """Start with the archive, if there is one."""
@@ -106,7 +108,7 @@ class ClassArchive:
 
     def make(self, classes: Path) -> None:
         """Make the archive from a recorded list: 5 s and 67 MB. One that cannot be made is done without."""
-        self._archive.unlink(missing_ok=True)
+        self._remove_orphans()
         fresh = self._folder / f"{os.getpid()}.jsa"
         flags = ["-Xshare:dump", f"-XX:SharedClassListFile={classes}", f"-XX:SharedArchiveFile={fresh}"]
         command = [str(self._java.executable), *_FLAGS, *flags, "-cp", self._java.classpath]
@@ -118,7 +120,13 @@ class ClassArchive:
             pass
         finally:
             fresh.unlink(missing_ok=True)
-        self._maker.write_text(self._identity())
+        self._note.write_text(str(self._java.executable))
+
+    def _remove_orphans(self) -> None:
+        for note in self._folder.glob("kafka-*-*.java"):
+            if not Path(note.read_text()).exists():
+                note.with_suffix(".jsa").unlink(missing_ok=True)
+                note.unlink()
 
     def _identity(self) -> str:
         modules = self._java.executable.parent.parent / "lib" / "modules"
