@@ -16,6 +16,7 @@ from worker.cli.teaching import teaches
 if TYPE_CHECKING:
     from worker.oncall.letters import Letter
 
+_LONGEST = 40
 STATE_STYLES = {"dead": "red", "waiting": "yellow", "replay": "cyan", "broken": "bold magenta"}
 
 
@@ -81,18 +82,18 @@ def print_letters(letters: list[Letter], *, stderr: bool = False) -> None:
     now = time.time()
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("first seen", "age", "order", "store", "code", "owner", "tries", "state", "key"):
-        table.add_column(title, no_wrap=title in ("first seen", "age", "state", "order"), overflow="fold")
+        table.add_column(title, no_wrap=True)
     for letter in letters:
         about = letter.about
         table.add_row(
             cell(time_text(letter.first_seen)),
             cell(age_text(now - letter.first_seen)),
-            cell(about.order),
-            cell(about.store),
-            cell(about.code),
+            cell(about.order, _LONGEST),
+            cell(about.store, _LONGEST),
+            cell(about.code, _LONGEST),
             cell(letter.owner),
             cell(about.attempts),
             cell(letter.state, style=STATE_STYLES.get(letter.state, "")),
             exact(letter.key, style="dim"),
         )
-    console(stderr=stderr).print(table)
+    console(stderr=stderr, wide=True).print(table)

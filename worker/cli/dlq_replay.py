@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from worker.oncall.replaying import Replaying
 
 _SHOWN_BEFORE = 20
+_LONGEST = 40
+_LONGEST_NOTE = 80
 _STYLES = {"succeeded": "green", "failed": "red", "asked": "cyan", "observed": "yellow"}
 
 
@@ -187,23 +189,23 @@ def _tell(plan: Plan, lost: str | None, *, as_json: bool) -> None:
 def _print(plan: Plan, counts: Counter[str]) -> None:
     from rich.table import Table
 
-    out = console()
+    out = console(wide=True)
     if not plan.items:
         out.print("No dead letters like that.")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("order", "store", "before", "became", "effect", "code", "note", "key"):
-        table.add_column(title, no_wrap=title in ("order", "became"), overflow="fold")
+        table.add_column(title, no_wrap=True)
     for item in plan.items:
         about, became = item.letter.about, item.became or "not_written"
         table.add_row(
-            cell(about.order),
-            cell(about.store),
-            cell(about.code),
+            cell(about.order, _LONGEST),
+            cell(about.store, _LONGEST),
+            cell(about.code, _LONGEST),
             cell(became, style=_STYLES.get(became, "magenta")),
             cell(item.result.effect if item.result else None),
-            cell(item.code),
-            cell(item.note),
+            cell(item.code, _LONGEST),
+            cell(item.note, _LONGEST_NOTE),
             exact(item.key, style="dim"),
         )
     out.print(table)

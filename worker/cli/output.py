@@ -16,15 +16,19 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _PIPED_WIDTH: Final = 180
-"""Columns where nobody looks: rich's own 80 would break every key."""
+"""Columns where nobody looks."""
+_WIDE: Final = 2_000
 
 
-def console(*, stderr: bool = False) -> Console:
-    """A console on standard output or standard error as they are now."""
+def console(*, stderr: bool = False, wide: bool = False) -> Console:
+    """A console on standard output or standard error as they are now.
+
+    `wide`: lines are as long as they need to be; a terminal wraps them, and what is copied stays whole.
+    """
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() or "COLUMNS" in os.environ else _PIPED_WIDTH
+    width = _WIDE if wide else None if stream.isatty() or "COLUMNS" in os.environ else _PIPED_WIDTH
     return Console(file=stream, width=width, highlight=False)
 
 

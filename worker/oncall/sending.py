@@ -84,7 +84,7 @@ async def _results_from_now(settings: Settings) -> AsyncIterator[AIOKafkaConsume
 async def _write(settings: Settings, record: Outgoing) -> Place:
     publisher = Publisher(settings.kafka)
     try:
-        return await publisher.send(record.topic, key=record.key, value=record.value, headers=record.headers)
+        return await publisher.send(record.topic, key=record.key, value=record.value, headers=list(record.headers))
     except NotPublishedError as error:
         if isinstance(error.__cause__, MessageSizeTooLargeError):
             raise TooLargeError(f"the record is larger than topic {record.topic} takes") from error
