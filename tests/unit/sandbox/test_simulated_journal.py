@@ -106,6 +106,9 @@ async def test_kill_9_loses_no_effect(walmart_client: Any, tmp_path: Path, simul
 async def test_signals_stop_it_cleanly(tmp_path: Path, name: str) -> None:
     process = await start_walmart(tmp_path / "j.jsonl")
     os.kill(process.pid, getattr(signal, name))
+    async with asyncio.timeout(10):
+        while process.running:  # a second signal while it ends would kill it
+            await asyncio.sleep(0.01)
     assert await process.stop() == 0
     assert not process.running
 
