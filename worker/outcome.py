@@ -171,7 +171,10 @@ class Progress:
     """Tries of the whole event, this one included."""
     failed_tries: int = 0
     """Consecutive tries that ended in Again; drives the backoff and `min_tries`."""
+    waits: int = 0
+    """Of those, tries that only read and waited: they do not count towards `min_tries`."""
     confirmed: tuple[ConfirmedUnits, ...] = ()
+    """Totals Walmart showed once this event's calls had worked; numbers in canonical form."""
     unsettled: Unsettled | None = None
     applied: bool = False
     """Something was changed at Walmart for this event by an earlier try."""
