@@ -121,11 +121,11 @@ class Attempt:
         if held or now < until:
             text = "Walmart refused what its order still shows as possible: waiting until that cannot be an old read"
             failure = Failure("outcome_unknown", text)
-            return self._again(Trouble.UNKNOWN, failure, order, min(READ_AGAIN_S, max(0.0, until - now)))
+            return self._wait(Trouble.UNKNOWN, failure, order, min(READ_AGAIN_S, max(0.0, until - now)))
         waiting = sum(line.quantity for line in step.lines if line.fate == "waiting")
         if waiting:
             text = f"{waiting} unit(s) to cancel wait for shipments: Walmart takes no partial cancellation"
-            return self._again(Trouble.SHIPMENTS, Failure("waiting_for_shipments", text), order)
+            return self._wait(Trouble.SHIPMENTS, Failure("waiting_for_shipments", text), order)
         return None
 
     def _pending(self, step: Plan) -> list[Refusal]:
@@ -168,7 +168,7 @@ class Attempt:
         if unsettled.leaves_open and now < unsettled.believe_at:
             text = "a call may or may not have worked; the order is read until that is known"
             wait = min(READ_AGAIN_S, unsettled.believe_at - now)
-            return self._again(Trouble.UNKNOWN, Failure("outcome_unknown", text), order, wait)
+            return self._wait(Trouble.UNKNOWN, Failure("outcome_unknown", text), order, wait)
         second = await self._read()
         if not isinstance(second, Order):
             return second
@@ -295,8 +295,9 @@ class Attempt:
     def _refuse(self, call: Write, order: Order, error: CallError, final_at: float) -> None:
         key = call.keys[0]
         failure = refusal(error, correction=isinstance(call, Correct))
-        partial = isinstance(call, Cancel) and call.lines[0].quantity < order.by_number[key[0]].open
-        if partial and error.kind is CallKind.REFUSED and not error.malformed:
+        named = error.kind is CallKind.REFUSED and not error.malformed
+        partial = named and isinstance(call, Cancel) and call.lines[0].quantity < order.by_number[key[0]].open
+        if partial:
             text = f"line {key[0]}: Walmart refused to cancel a part of what is open: {failure.message}"
             failure = Failure(
                 "partial_cancel_refused", text, failure.http_status, failure.walmart_errors, failure.correlation_id
@@ -307,7 +308,11 @@ class Attempt:
 
     def _tried_enough(self) -> bool:
         """Counting the present try."""
-        return self.progress.failed_tries + 1 >= self.min_tries
+        return self.progress.failed_tries + 1 - self.progress.waits >= self.min_tries
+
+    def _wait(self, trouble: Trouble, failure: Failure, order: Order, after_s: float | None = None) -> Again:
+        self.progress.waits += 1
+        return self._again(trouble, failure, order, after_s)
 
     def _again(self, trouble: Trouble, failure: Failure, order: Order, after_s: float | None = None) -> Again:
         return Again(trouble, failure, after_s, self.operation, order.status)

@@ -148,5 +148,10 @@ def _items(data: OrderShipped) -> list[list[tuple[ShippedItem, int]]]:
     return dealt
 
 
-def _place(demand: Demand) -> tuple[bool, str, str]:
-    return demand.line_number is None, demand.box.number.canonical, demand.line_number or demand.sku or ""
+def _place(demand: Demand) -> tuple[bool, str, str, str]:
+    return (
+        demand.line_number is None,
+        demand.box.number.canonical,
+        demand.line_number or demand.sku or "",
+        demand.box.replaces or "",
+    )

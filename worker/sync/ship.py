@@ -44,6 +44,7 @@ class _ShipPlanner:
         "order",
         "problems",
         "repeats",
+        "replaced",
         "rules",
         "sends",
         "ship_time",
@@ -75,6 +76,8 @@ class _ShipPlanner:
         self.sends: list[Piece] = []
         self.moves: list[Piece] = []
         self.repeats: list[tuple[Demand, tuple[OrderLine, ...]]] = []
+        self.replaced = {box.replaces for box in self.boxes if box.number.problem is None}
+        """Numbers this very event corrects away: its packages that still carry one are superseded from the start."""
         self.carriages: dict[str, Carriage | Blocked] = {}
         self.ship_time: ShipTime | Blocked | None = None
         self.skipped = False
@@ -113,6 +116,8 @@ class _ShipPlanner:
         elif number.problem is not None:
             line = lines[0] if len(lines) == 1 else None
             self._refuse(demand, line, demand.quantity, number.problem, f"{demand.name}: {number.why}")
+        elif number.canonical in self.replaced:
+            self._leave(demand)
         elif demand.box.replaces is not None:
             self._correct(demand, lines, demand.box.replaces)
         elif self.superseded(number.canonical) is not None:

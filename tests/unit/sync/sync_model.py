@@ -130,7 +130,7 @@ class Walmart:
             each = after.get(entry["lineNumber"])
             if each is None:
                 raise RefusedError(f"The Line: {entry['lineNumber']} of PO: {PO} does not exist")
-            if each.asked and not entry.get("intentToCancelOverride"):
+            if each.asked and not correction and not entry.get("intentToCancelOverride"):
                 raise RefusedError("the buyer asked to cancel")
             statuses = entry["orderLineStatuses"]["orderLineStatus"]
             if self.one_number_per_line and len(statuses) > 1:

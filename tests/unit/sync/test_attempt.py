@@ -1,0 +1,621 @@
+"""Attempts at an event: what is sent when calls fail, answers get lost and reads lag."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sync_bench import (
+    NOW,
+    A,
+    B,
+    Bench,
+    cancelled,
+    event_of,
+    gone,
+    item,
+    package,
+    refused,
+    settings,
+    shipped,
+    warned,
+)
+from sync_model import Walmart, line
+
+from worker.delivery import Delivery, Event
+from worker.errors import WalmartError
+from worker.outcome import Again, ConfirmedUnits, Outcome, Progress, Trouble, Verdict
+from worker.sync.calls import Call
+from worker.walmart.answer import CallError, CallKind
+
+TIMED_OUT = CallError(CallKind.UNKNOWN, "timed out")
+BARE = CallError(
+    CallKind.REFUSED_WITHOUT_CAUSE,
+    "Invalid Request",
+    400,
+    (WalmartError("INVALID_REQUEST", "data", "Invalid Request"),),
+)
+
+
+def one(quantity: int = 1, number: str = A, total: int | None = None) -> Any:
+    return shipped(package(number, item("1", quantity, total)))
+
+
+def verdict(outcome: Outcome) -> Verdict:
+    assert isinstance(outcome, Verdict), outcome
+    return outcome
+
+
+def again(outcome: Outcome) -> Again:
+    assert isinstance(outcome, Again), outcome
+    return outcome
+
+
+async def test_a_shipment_is_applied_and_told_per_line() -> None:
+    bench = Bench(Walmart({"1": line(ordered=2, created=True), "2": line("B")}))
+    end = verdict(await bench.attempt(shipped(package(A, item("1")), package(B, item("1"), item("sku:B")))))
+    assert (end.status, end.effect, end.operation, end.walmart_status) == ("succeeded", "applied", "ship", "shipped")
+    assert {(each.line_number, each.sku, each.tracking_number, each.quantity, each.state) for each in end.lines} == {
+        ("1", "A", A, 1, "confirmed"),
+        ("1", "A", B, 1, "confirmed"),
+        ("2", "B", B, 1, "confirmed"),
+    }
+    assert bench.api.calls == ["get", "acknowledge", "shipping"]
+    assert bench.progress.calls == 3
+
+
+async def test_a_redelivered_event_is_already_applied_with_one_read() -> None:
+    bench = Bench(Walmart({"1": line()}))
+    await bench.settle(one())
+    bench.api.calls.clear()
+    end = await bench.next_event(one())
+    assert (end.status, end.effect) == ("succeeded", "already_applied")
+    assert bench.api.calls == ["get"]
+
+
+async def test_a_partly_impossible_event_fails_partly_applied_and_tells_what_was_confirmed() -> None:
+    bench = Bench(Walmart({"1": line(), "2": line("B", 1, Z=1)}))
+    end = await bench.settle(shipped(package(A, item("1"), item("2"), item("9"))))
+    assert (end.status, end.effect) == ("failed", "partly_applied")
+    assert end.failure is not None
+    assert end.failure.code == "shipped_otherwise"
+    assert "line 9" in end.failure.message
+    assert "line 2" in end.failure.message
+    assert end.confirmed == (ConfirmedUnits("1", 1, A),)
+
+
+async def test_a_failure_that_changed_nothing_has_effect_none() -> None:
+    end = await Bench(Walmart({"1": line(ordered=1, Z=1)})).settle(one())
+    assert (end.status, end.effect, end.walmart_status) == ("failed", "none", "shipped")
+
+
+async def test_lines_tell_this_events_units_also_where_the_total_takes_earlier_ones_along() -> None:
+    """The earlier event's two units go in the same call; a repeat speaks of its own one only."""
+    bench = Bench(Walmart({"1": line(ordered=3)}))
+    first = await bench.settle(one(1, A, 3))
+    assert [(each.quantity, each.state) for each in first.lines] == [(3, "confirmed")]
+    again_told = await bench.next_event(one(1, A, 3))
+    assert [(each.quantity, each.state) for each in again_told.lines] == [(1, "confirmed")]
+
+
+async def test_an_unknown_store_needs_no_call() -> None:
+    bench = Bench(Walmart({"1": line()}))
+    end = await bench.settle(one().model_copy(update={"store": "other"}))
+    assert end.failure is not None
+    assert end.failure.code == "store_unknown"
+    assert bench.api.calls == []
+
+
+async def test_a_cancel_without_items_is_refused_without_a_call() -> None:
+    bench = Bench(Walmart({"1": line()}))
+    end = await bench.settle(cancelled())
+    assert end.failure is not None
+    assert end.failure.code == "cancel_without_items"
+    assert bench.api.calls == []
+
+
+# -- outcomes that are not known
+
+
+async def test_a_lost_answer_is_settled_by_reading_in_the_same_attempt() -> None:
+    bench = Bench(Walmart({"1": line(ordered=3)}))
+    bench.api.faults = {"shipping": ["lost"]}
+    end = verdict(await bench.attempt(one()))
+    assert end.effect == "applied"
+    assert bench.walmart.charged() == {("1", A): 1}
+
+
+async def test_a_lost_answer_under_lagging_reads_never_ships_twice() -> None:
+    """The read shows the old state for 29 s, and a repeat would be taken: two more units are open."""
+    bench = Bench(Walmart({"1": line(ordered=3)}), lag=29)
+    bench.api.faults = {"shipping": ["lost"]}
+    first = again(await bench.attempt(one()))
+    assert first.trouble is Trouble.UNKNOWN
+    assert first.failure.code == "outcome_unknown"
+    assert bench.progress.unsettled is not None
+    assert bench.progress.unsettled.leaves_open
+    end = await bench.settle(one())
+    assert end.effect == "applied"
+    assert bench.api.calls.count("shipping") == 1
+
+
+async def test_a_dropped_call_that_leaves_units_open_is_sent_again_only_after_the_allowance_and_two_reads() -> None:
+    bench = Bench(Walmart({"1": line(ordered=3)}))
+    bench.api.faults = {"shipping": ["dropped"]}
+    started = bench.clock.time
+    sent_at = []
+    bench.api.before_write = lambda path: sent_at.append(bench.clock.time)
+    reads: list[int] = []
+    end = await bench.settle(one())
+    reads.append(bench.api.calls.count("get"))
+    assert end.effect == "applied"
+    assert len(sent_at) == 2
+    assert sent_at[1] - started >= 10 + 30
+    last = len(bench.api.calls) - 1 - bench.api.calls[::-1].index("shipping")
+    assert bench.api.calls[last - 2 : last] == ["get", "get"]
+
+
+async def test_a_dropped_call_that_leaves_nothing_open_is_sent_again_after_reading() -> None:
+    """Walmart refuses a repeat, so nobody needs to wait."""
+    bench = Bench(Walmart({"1": line()}))
+    bench.api.faults = {"shipping": ["dropped"]}
+    again(await bench.attempt(one()))
+    end = verdict(await bench.attempt(one()))
+    assert end.effect == "applied"
+    assert bench.clock.time == NOW
+
+
+async def test_a_repeat_that_walmart_refuses_because_the_first_call_worked_is_applied() -> None:
+    """Lost answer, lagging read, resend of a full line, refused; the order shows it once the lag is over."""
+    bench = Bench(Walmart({"1": line()}), lag=20)
+    bench.api.faults = {"shipping": ["lost"]}
+    end = await bench.settle(one())
+    assert end.status == "succeeded"
+    assert end.effect in ("applied", "already_applied")
+    assert bench.walmart.charged() == {("1", A): 1}
+
+
+async def test_an_answer_that_does_not_show_what_was_asked_is_read_again() -> None:
+    bench = Bench(Walmart({"1": line(ordered=2)}))
+    bench.api.faults = {"shipping": ["late"]}
+    end = verdict(await bench.attempt(one()))
+    assert end.effect == "applied"
+    assert bench.api.calls == ["get", "shipping", "get"]
+
+
+async def test_an_answer_that_does_not_show_it_and_a_lagging_read_are_unknown() -> None:
+    bench = Bench(Walmart({"1": line(ordered=2)}), lag=10)
+    bench.api.faults = {"shipping": ["late"]}
+    assert again(await bench.attempt(one())).trouble is Trouble.UNKNOWN
+    assert (await bench.settle(one())).effect == "applied"
+    assert bench.walmart.charged() == {("1", A): 1}
+
+
+async def test_duplicates_within_the_lag_never_charge_twice() -> None:
+    """Two events, same units, reads half a minute old: the answer of our own write is remembered."""
+    bench = Bench(Walmart({"1": line(ordered=3)}), lag=29)
+    await bench.settle(one())
+    end = await bench.next_event(one())
+    assert end.effect == "already_applied"
+    assert bench.walmart.charged() == {("1", A): 1}
+
+
+async def test_a_second_box_within_the_lag_counts_the_first() -> None:
+    bench = Bench(Walmart({"1": line(ordered=3)}), lag=29)
+    await bench.settle(one(1, "BOX1", 1))
+    await bench.next_event(one(1, "BOX1", 2))
+    assert bench.walmart.charged() == {("1", "BOX1"): 2}
+
+
+async def test_an_event_told_twice_by_another_process_within_the_lag_is_not_a_failure() -> None:
+    """A full line: Walmart refuses the repeat, and the read that still shows it open is not believed at once."""
+    bench = Bench(Walmart({"1": line()}), lag=20)
+    await bench.settle(one())
+    bench.restarted()
+    end = await bench.settle(one())
+    assert (end.status, end.effect) == ("succeeded", "already_applied")
+
+
+async def test_confirmed_units_of_a_dead_letter_are_never_sent_again() -> None:
+    """The replay knows from its header what an old read does not show."""
+    bench = Bench(Walmart({"1": line(ordered=3)}))
+    bench.progress.confirmed = (ConfirmedUnits("1", 1, A),)
+    end = await bench.settle(one())
+    assert end.effect == "already_applied"
+    assert bench.walmart.charged() == {}
+
+
+async def test_confirmed_cancelled_units_are_never_cancelled_again() -> None:
+    bench = Bench(Walmart({"1": line(ordered=3)}))
+    bench.progress.confirmed = (ConfirmedUnits("1", 1, None),)
+    end = await bench.settle(cancelled(gone("1", 1, 2)))
+    assert end.effect == "already_applied"
+    assert bench.walmart.lines["1"].cancelled == 0
+
+
+async def test_a_write_is_noted_before_it_is_sent() -> None:
+    """A process that is stopped in the middle of a call leaves word of it."""
+    bench = Bench(Walmart({"1": line(ordered=2)}))
+    seen: list[tuple[bool, object]] = []
+
+    def look(path: str) -> None:
+        seen.append((bench.progress.posting, bench.progress.unsettled))
+        raise KeyboardInterrupt
+
+    bench.api.before_write = look
+    with pytest.raises(KeyboardInterrupt):
+        await bench.sync.attempt(event_of(one()), bench.progress)
+    assert seen[0][0]
+    assert seen[0][1] is not None
+    assert not bench.progress.posting
+    assert bench.progress.unsettled is not None
+
+
+# -- calls that were turned away
+
+
+@pytest.mark.parametrize(
+    ("fault", "trouble", "code", "after_s"),
+    [
+        (CallError(CallKind.NOT_SENT, "no connection"), Trouble.NOT_SENT, "walmart_unavailable", None),
+        (CallError(CallKind.THROTTLED, "slow", 429, retry_after_s=7), Trouble.THROTTLED, "throttled", 7),
+        (CallError(CallKind.UNAUTHORIZED, "no", 401), Trouble.CREDENTIALS, "credentials_rejected", None),
+        (CallError(CallKind.UNAUTHORIZED, "no", 403, scope_missing=True), Trouble.CREDENTIALS, "scope_missing", None),
+        (CallError(CallKind.REFUSED, "locked", 423, locked=True), Trouble.NOT_SENT, "order_locked", 20),
+    ],
+)
+@pytest.mark.parametrize("path", ["get", "acknowledge", "shipping"])
+async def test_a_call_that_never_got_through_is_simply_tried_again(
+    path: str, fault: CallError, trouble: Trouble, code: str, after_s: float | None
+) -> None:
+    bench = Bench(Walmart({"1": line(ordered=2, created=True)}))
+    bench.api.faults = {path: [fault]}
+    outcome = again(await bench.attempt(one()))
+    assert (outcome.trouble, outcome.failure.code, outcome.after_s) == (trouble, code, after_s)
+    assert bench.progress.unsettled is None
+    assert verdict(await bench.attempt(one())).effect == "applied"
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(None, "walmart_unavailable"), (503, "walmart_unavailable"), (200, "walmart_answer_unreadable")],
+)
+async def test_a_read_that_fails_is_tried_again(status: int | None, code: str) -> None:
+    bench = Bench(Walmart({"1": line()}))
+    bench.api.faults = {"get": [CallError(CallKind.UNKNOWN, "no answer", status)]}
+    outcome = again(await bench.attempt(one()))
+    assert (outcome.trouble, outcome.failure.code) == (Trouble.NOT_SENT, code)
+
+
+async def test_an_order_walmart_does_not_know_is_final() -> None:
+    bench = Bench(Walmart({"1": line()}))
+    bench.api.faults = {"get": [CallError(CallKind.REFUSED, "not found", 404, not_found=True)]}
+    end = verdict(await bench.attempt(one()))
+    assert end.failure is not None
+    assert end.failure.code == "order_not_found"
+    assert [(each.line_number, each.state, each.reason) for each in end.lines] == [("1", "rejected", "order_not_found")]
+
+
+async def test_an_order_that_was_there_a_moment_ago_is_not_given_up_for_one_404() -> None:
+    bench = Bench(Walmart({"1": line(ordered=2)}))
+    bench.api.faults = {
+        "shipping": ["lost"],
+        "get": [None, TIMED_OUT, CallError(CallKind.REFUSED, "?", 404, not_found=True)],
+    }
+    again(await bench.attempt(one()))
+    again(await bench.attempt(one()))
+    assert (await bench.settle(one())).effect == "applied"
+
+
+async def test_a_refused_acknowledgement_does_not_stop_the_shipment() -> None:
+    walmart = Walmart({"1": line(created=True), "2": line("B", 1, Z=1)})
+    end = verdict(await Bench(walmart).attempt(one()))
+    assert end.effect == "applied"
+    assert warned(end) == {"acknowledge_refused"}
+
+
+# -- refusals
+
+
+async def test_400_though_it_is_true_already_is_a_success() -> None:
+    """Another tool ships the same between our read and our call."""
+    bench = Bench(Walmart({"1": line()}))
+
+    def race(path: str) -> None:
+        bench.walmart.lines["1"].acknowledged = 0
+        bench.walmart.lines["1"].parcels = {A: 1}
+        bench.api.changed()
+
+    bench.api.before_write = race
+    end = verdict(await bench.attempt(one()))
+    assert (end.status, end.effect) == ("succeeded", "already_applied")
+
+
+async def test_400_because_of_a_foreign_shipment_is_a_conflict() -> None:
+    bench = Bench(Walmart({"1": line()}))
+
+    def race(path: str) -> None:
+        bench.walmart.lines["1"].acknowledged = 0
+        bench.walmart.lines["1"].parcels = {"FOREIGN": 1}
+        bench.api.changed()
+
+    bench.api.before_write = race
+    end = verdict(await bench.attempt(one()))
+    assert end.failure is not None
+    assert end.failure.code == "shipped_otherwise"
+
+
+async def test_a_named_data_error_is_final_at_once() -> None:
+    bench = Bench(Walmart({"1": line()}))
+    bench.api.faults = {"shipping": [refused("Method code is not supported in line number 1", "methodCode")]}
+    end = verdict(await bench.attempt(one()))
+    assert end.failure is not None
+    assert (end.failure.code, end.failure.http_status) == ("walmart_refused", 400)
+    assert end.failure.walmart_errors[0].field == "methodCode"
+    assert [(each.state, each.reason) for each in end.lines] == [("rejected", "walmart_refused")]
+    assert bench.api.calls.count("shipping") == 1
+
+
+async def test_a_refusal_that_contradicts_the_order_is_final_once_the_read_cannot_be_old() -> None:
+    bench = Bench(Walmart({"1": line()}))
+    bench.api.faults = {"shipping": [refused("Qty OverShipped")] * 9}
+    outcome = again(await bench.attempt(one()))
+    assert outcome.trouble is Trouble.UNKNOWN
+    end = await bench.settle(one())
+    assert end.failure is not None
+    assert end.failure.code == "walmart_refused"
+    assert bench.clock.time >= NOW + 30
+    assert bench.api.calls.count("shipping") == 1
+
+
+async def test_a_refusal_without_a_cause_is_final_after_min_tries() -> None:
+    bench = Bench(Walmart({"1": line()}))
+    bench.api.faults = {"shipping": [BARE] * 9}
+    for _ in range(4):
+        outcome = again(await bench.attempt(one()))
+        assert (outcome.trouble, outcome.failure.code) == (Trouble.NO_CAUSE, "walmart_refused_without_cause")
+    end = verdict(await bench.attempt(one()))
+    assert end.failure is not None
+    assert end.failure.code == "walmart_refused_without_cause"
+    assert bench.api.calls.count("shipping") == 5
+
+
+async def test_a_refusal_without_a_cause_that_passes_is_a_success() -> None:
+    bench = Bench(Walmart({"1": line()}))
+    bench.api.faults = {"shipping": [BARE, BARE]}
+    assert (await bench.settle(one())).effect == "applied"
+
+
+async def test_a_request_walmart_cannot_read_is_a_bug_of_ours() -> None:
+    bench = Bench(Walmart({"1": line()}))
+    bench.api.faults = {"shipping": [CallError(CallKind.REFUSED, "unsupported", 415, malformed=True)]}
+    end = verdict(await bench.attempt(one()))
+    assert end.failure is not None
+    assert end.failure.code == "request_rejected"
+
+
+async def test_one_bad_package_keeps_no_other_back_where_walmart_refuses_the_whole_call() -> None:
+    bench = Bench(Walmart({"1": line(), "2": line("B")}))
+    bad = refused("tracking number is not valid", "trackingNumber")
+    bench.api.faults = {"shipping": [bad, None, bad]}
+    end = verdict(await bench.attempt(shipped(package(A, item("1")), package(B, item("2")))))
+    assert (end.status, end.effect) == ("failed", "partly_applied")
+    assert sorted(each.state for each in end.lines) == ["confirmed", "rejected"]
+    assert len(bench.walmart.charged()) == 1
+
+
+async def test_two_numbers_for_one_line_refused_in_one_call_go_one_call_per_package_each_fenced() -> None:
+    fence = CountingFence()
+    bench = Bench(Walmart({"1": line(ordered=2)}, one_number_per_line=True), fence=fence)
+    end = await bench.settle(shipped(package(A, item("1")), package(B, item("1"))))
+    assert end.effect == "applied"
+    assert bench.walmart.charged() == {("1", A): 1, ("1", B): 1}
+    assert bench.api.calls.count("shipping") == 3
+    assert fence.asked == 1
+
+
+async def test_pieces_that_leave_units_open_wait_until_an_old_read_is_ruled_out() -> None:
+    """Had the whole call worked before (a crash), Walmart would take a piece of it again."""
+    walmart = Walmart({"1": line(ordered=3)}, one_number_per_line=True)
+    bench = Bench(walmart)
+    event = shipped(package(A, item("1")), package(B, item("1")))
+    outcome = again(await bench.attempt(event))
+    assert outcome.trouble is Trouble.UNKNOWN
+    assert walmart.charged() == {}
+    assert (await bench.settle(event)).effect == "applied"
+    assert bench.clock.time >= NOW + 30
+    assert walmart.charged() == {("1", A): 1, ("1", B): 1}
+
+
+# -- the fence
+
+
+class CountingFence:
+    def __init__(self, *, open_: bool = True) -> None:
+        self.asked = 0
+        self.open = open_
+
+    async def intend(self, event: Event, call: Call, deadline: float, delivery: Delivery | None) -> bool:
+        self.asked += 1
+        return self.open
+
+
+async def test_a_call_that_leaves_units_open_is_fenced_and_no_other() -> None:
+    fence = CountingFence()
+    bench = Bench(Walmart({"1": line(ordered=2)}), fence=fence)
+    await bench.settle(one(1, "BOX1"))
+    assert fence.asked == 1
+    await bench.next_event(one(1, "BOX2"))
+    assert fence.asked == 1
+
+
+async def test_behind_a_closed_fence_nothing_is_sent() -> None:
+    bench = Bench(Walmart({"1": line(ordered=2)}), fence=CountingFence(open_=False))
+    outcome = again(await bench.attempt(one()))
+    assert (outcome.trouble, outcome.failure.code) == (Trouble.OURS, "not_ready")
+    assert bench.walmart.charged() == {}
+    assert bench.progress.unsettled is None
+
+
+# -- cancellations
+
+
+async def test_a_cancel_is_applied_with_its_reason() -> None:
+    bench = Bench(Walmart({"1": line(ordered=3, Z=1), "4": line("B", 3)}))
+    end = await bench.settle(cancelled(gone("1", 1, 1), gone("sku:B", 3, 0)))
+    assert (end.effect, end.operation, end.walmart_status) == ("applied", "cancel", "partially_shipped")
+    assert {(each.line_number, each.quantity, each.state, each.reason) for each in end.lines} == {
+        ("1", 1, "confirmed", "SELLER_CANCEL_OUT_OF_STOCK"),
+        ("4", 3, "confirmed", "SELLER_CANCEL_OUT_OF_STOCK"),
+    }
+
+
+async def test_a_lost_partial_cancel_under_lag_never_cancels_twice() -> None:
+    bench = Bench(Walmart({"1": line(ordered=4)}), lag=29)
+    bench.api.faults = {"cancel": ["lost"]}
+    await bench.settle(cancelled(gone("1", 1, 2)))
+    assert bench.walmart.lines["1"].cancelled == 1
+    assert bench.api.calls.count("cancel") == 1
+
+
+async def test_a_refused_partial_cancel_waits_for_announced_shipments_which_may_pass_it() -> None:
+    walmart = Walmart({"1": line(ordered=3)}, partial_cancels=False)
+    bench = Bench(walmart)
+    event = cancelled(gone("1", 1, 2))
+    outcome = again(await bench.attempt(event))
+    assert (outcome.trouble, outcome.failure.code) == (Trouble.SHIPMENTS, "waiting_for_shipments")
+    kept = bench.progress
+    again(await bench.attempt(event))
+    assert bench.api.calls.count("cancel") == 1
+    await bench.next_event(one(2))
+    bench.progress = kept
+    assert (await bench.settle(event)).effect == "applied"
+    assert walmart.state() == {"1": (0, 1, ((A, 2),))}
+
+
+async def test_a_refused_partial_cancel_is_final_where_all_announced_shipments_are_shown() -> None:
+    bench = Bench(Walmart({"1": line(ordered=3, Z=1)}, partial_cancels=False))
+    end = await bench.settle(cancelled(gone("1", 1, 1)))
+    assert end.failure is not None
+    assert end.failure.code == "partial_cancel_refused"
+    assert bench.walmart.lines["1"].cancelled == 0
+
+
+async def test_whole_lines_are_cancelled_though_walmart_takes_no_partial_quantity() -> None:
+    walmart = Walmart({"1": line(ordered=2), "2": line("B", 2)}, partial_cancels=False)
+    bench = Bench(walmart)
+    event = cancelled(gone("1", 1, 1), gone("2", 2, 0))
+    outcome = again(await bench.attempt(event))
+    while outcome.trouble is Trouble.UNKNOWN:
+        bench.clock.time += outcome.after_s or 1.0
+        outcome = again(await bench.attempt(event))
+    assert outcome.trouble is Trouble.SHIPMENTS
+    assert walmart.state() == {"1": (2, 0, ()), "2": (0, 2, ())}
+
+
+# -- corrections
+
+
+def correction(old: str, new: str) -> Any:
+    return shipped(package(new, item("1"), replaces_tracking_number=old))
+
+
+async def test_a_correction_marks_the_old_number_before_it_is_sent() -> None:
+    bench = Bench(Walmart({"1": line(ordered=2, OLD1=1)}))
+    marked: list[object] = []
+    bench.api.before_write = lambda path: marked.append(
+        bench.sync._room.corrections.superseded_at("1796277083022", "OLD1")
+    )
+    end = await bench.settle(correction("OLD-1", A), time=NOW - 5)
+    assert (end.operation, end.effect) == ("correct", "applied")
+    assert marked == [NOW - 5]
+    assert bench.walmart.lines["1"].parcels == {A: 1}
+
+
+async def test_a_shipment_repeated_after_its_correction_sends_nothing() -> None:
+    """An open unit would be charged: Walmart's order no longer shows the old number."""
+    bench = Bench(Walmart({"1": line(ordered=2)}))
+    await bench.settle(one(1, "OLD1"), time=NOW - 10)
+    await bench.next_event(correction("OLD1", A), time=NOW - 5)
+    end = await bench.next_event(one(1, "OLD1"), time=NOW - 10)
+    assert (end.status, end.effect, end.lines) == ("succeeded", "none", ())
+    assert warned(end) == {"tracking_superseded"}
+    assert bench.walmart.lines["1"].parcels == {A: 1}
+
+
+async def test_corrections_there_and_back_in_any_repetition_end_with_the_later_one() -> None:
+    bench = Bench(Walmart({"1": line(ordered=2)}))
+    there, back = correction("A1", "B1"), correction("B1", "A1")
+    await bench.settle(one(1, "A1"), time=NOW - 10)
+    await bench.next_event(there, time=NOW - 9)
+    await bench.next_event(back, time=NOW - 8)
+    for event, time in ((there, NOW - 9), (one(1, "A1"), NOW - 10), (back, NOW - 8), (there, NOW - 9)):
+        end = await bench.next_event(event, time=time)
+        assert end.status == "succeeded"
+        assert end.effect in ("none", "already_applied")
+    assert bench.walmart.lines["1"].parcels == {"A1": 1}
+    assert bench.walmart.lines["1"].open == 1
+
+
+async def test_a_refused_correction_is_translated() -> None:
+    bench = Bench(Walmart({"1": line(ordered=1, OLD1=1)}))
+    bench.api.faults = {"shipping": [refused("Tracking can only be updated within 4 hours")]}
+    end = await bench.settle(correction("OLD1", A))
+    assert end.failure is not None
+    assert end.failure.code == "correction_refused"
+
+
+async def test_a_correction_that_cannot_be_marked_is_not_sent() -> None:
+    class Deaf:
+        def superseded_at(self, order: str, number: str) -> float | None:
+            return None
+
+        async def mark(self, order: str, number: str, event_time: float, delivery: Delivery | None) -> bool:
+            return False
+
+        async def free(self, order: str, number: str, delivery: Delivery | None) -> bool:
+            return False
+
+    bench = Bench(Walmart({"1": line(ordered=1, OLD1=1)}), corrections=Deaf())
+    outcome = again(await bench.attempt(correction("OLD1", A)))
+    assert (outcome.trouble, outcome.failure.code) == (Trouble.OURS, "not_ready")
+    assert "shipping" not in bench.api.calls
+
+
+async def test_a_replayed_dead_letter_after_a_correction_counts_no_unit_twice() -> None:
+    """Its confirmed unit is shown under the new number now; the rest of it can still be shipped."""
+    bench = Bench(Walmart({"1": line(ordered=2)}))
+    event = shipped(package("OLD1", item("1")), package(B, item("1"), carrier={"title": "Speedy"}))
+    failed = await bench.settle(event, time=NOW - 10)
+    assert failed.failure is not None
+    await bench.next_event(correction("OLD1", A), time=NOW - 5)
+    mapped = settings({"carriers": {"Speedy": "USPS"}})
+    bench.sync.configure({"main": bench.api}, mapped)
+    bench.progress = Progress(confirmed=failed.confirmed)
+    end = await bench.settle(event, time=NOW - 10)
+    assert end.status == "succeeded"
+    assert bench.walmart.lines["1"].parcels == {A: 1, B: 1}
+
+
+# -- observe mode
+
+
+@pytest.mark.parametrize("where", ["store", "account"])
+async def test_observe_mode_plans_and_sends_nothing(where: str) -> None:
+    tree = settings({"observe": where == "store"}, {"observe": where == "account"})
+    bench = Bench(Walmart({"1": line(created=True)}), tree=tree)
+    end = verdict(await bench.attempt(one()))
+    assert (end.observed, end.status, end.effect) == (True, "succeeded", "applied")
+    assert [(each.method, each.path) for each in end.planned] == [
+        ("POST", "/v3/orders/1796277083022/acknowledge"),
+        ("POST", "/v3/orders/1796277083022/shipping"),
+    ]
+    assert end.planned[1].body is not None
+    assert bench.api.calls == ["get"]
+
+
+async def test_observe_mode_tells_a_failure_as_it_would_have_been() -> None:
+    tree = settings({"observe": True})
+    bench = Bench(Walmart({"1": line(ordered=1, Z=1)}), tree=tree)
+    end = verdict(await bench.attempt(one()))
+    assert (end.observed, end.status, end.planned) == (True, "failed", ())
