@@ -9,8 +9,8 @@ import time
 from collections import Counter
 
 import orjson
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Console
+from rich.rule import Rule
 
 from schemas.results import SyncResult
 from worker.sandbox import screen
@@ -69,33 +69,40 @@ async def _perform(console: Console, stop: asyncio.Event, *, once: bool, as_json
 
 
 async def _live(console: Console, stage: Stage, samples: dict[str, Sample], stop: asyncio.Event) -> Show:
+    """A table that grows by a row per event, the samples' first, then whatever a person sends; until `stop`."""
     playground = await stage.control.add_order([NewLine(sku="MUG", quantity=5)])
-    panel = screen.addresses(stage, playground, screen.program_name())
-    changed = asyncio.Event()
-    show = Show(stage, changed.set)
+    done: asyncio.Queue[Row] = asyncio.Queue()
+    show = Show(stage, done.put_nowait)
 
     def theirs(result: SyncResult) -> None:
-        show.rows.append(Row("yours", result.purchase_order_id or "", result.event.id or "?", result))
-        changed.set()
+        row = Row("yours", result.purchase_order_id or "", result.event.id or "?", result)
+        show.rows.append(row)
+        done.put_nowait(row)
+
+    async def print_rows() -> None:
+        head = True
+        while True:
+            row = await done.get()
+            if row.title == "yours":
+                row.walmart = await show.walmart(row.order)
+            console.print(screen.table([row], head=head), Rule(style="dim"))
+            head = False
 
     async with show.open() as producer:
         assert show.results is not None
         show.results.others = theirs
-        playing = asyncio.create_task(show.play(samples, producer))
+        printing = asyncio.create_task(print_rows())
         stopped = asyncio.create_task(stop.wait())
-        with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
-            while not stop.is_set():
-                live.update(Group(screen.table(show.rows), panel), refresh=True)
-                news = asyncio.create_task(changed.wait())
-                await asyncio.wait({news, stopped}, return_when=asyncio.FIRST_COMPLETED)
-                news.cancel()
-                changed.clear()
-                for row in show.rows:
-                    if row.title == "yours" and not row.walmart and row.order:
-                        row.walmart = await show.walmart(row.order)
-        for task in (playing, stopped):
+        playing = asyncio.create_task(show.play(samples, producer))
+        await asyncio.wait({playing, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.sleep(0.1)
+        console.print(screen.addresses(stage, playground, screen.program_name()))
+        await asyncio.wait({stopped, printing}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (playing, stopped, printing):
             task.cancel()
-        await asyncio.wait({playing, stopped})
+        await asyncio.wait({playing, stopped, printing})
+        if not playing.cancelled():
+            playing.result()
     return show
 
 

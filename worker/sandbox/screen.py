@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from rich import box
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -15,13 +16,13 @@ from worker.sandbox.stage import Stage
 _COLOURS = {"applied": "green", "already_applied": "cyan", "partly_applied": "yellow", "none": "red"}
 
 
-def table(rows: list[Row]) -> Table:
-    """A row per event; it grows."""
-    made = Table(title="order-sync sandbox", expand=True, show_lines=True, title_style="bold")
+def table(rows: list[Row], *, head: bool = True) -> Table:
+    """A row per event. Without head it continues the table printed before it: columns depend on the width only."""
+    made = Table(expand=True, show_header=head, box=box.SIMPLE_HEAD, show_lines=True, show_edge=False, padding=(0, 1))
     made.add_column("sample", ratio=3)
-    made.add_column("order", no_wrap=True)
+    made.add_column("order", width=13)
     made.add_column("what was asked", ratio=4)
-    made.add_column("result", ratio=2)
+    made.add_column("result", width=15)
     made.add_column("what Walmart shows now", ratio=4)
     made.add_column("error, and what to do", ratio=5)
     for row in rows:

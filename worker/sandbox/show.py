@@ -16,6 +16,7 @@ from schemas.events import ORDER_SHIPPED_TYPE
 from schemas.results import SyncResult
 from worker.sandbox.sample import GARBAGE, Sample, Step, make_event
 from worker.sandbox.stage import Stage
+from worker.sandbox.walmart.control import ControlError
 from worker.settings import TopicSettings
 
 RESULT_WITHIN_S = 40.0
@@ -80,11 +81,11 @@ class Results:
 
 
 class Show:
-    """One performance: all samples, each with an order of its own, side by side; `changed` is called at every news."""
+    """One performance: all samples side by side, each with an order of its own; `done` is given each complete row."""
 
-    def __init__(self, stage: Stage, changed: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, stage: Stage, done: Callable[[Row], None] = lambda _: None) -> None:
         self._stage = stage
-        self._changed = changed
+        self._done = done
         self._run = uuid.uuid4().hex[:6]
         self.rows: list[Row] = []
         self.results: Results | None = None
@@ -110,7 +111,7 @@ class Show:
         orders = await self._stage.control.add_orders([sample.order for sample in samples.values()])
         rows: dict[str, list[Row]] = {}
         for order, (name, sample) in zip(orders, samples.items(), strict=True):
-            rows[name] = [Row(sample.title if not at else "", order, step.asks) for at, step in enumerate(sample.steps)]
+            rows[name] = [Row(sample.title, order, step.asks) for step in sample.steps]
             self.rows += rows[name]
         async with asyncio.TaskGroup() as group:
             for number, (order, (name, sample)) in enumerate(zip(orders, samples.items(), strict=True), start=1):
@@ -125,7 +126,6 @@ class Show:
         for at, (step, row) in enumerate(zip(sample.steps, rows, strict=True), start=1):
             sent = self._record(step, sent, number=number, order=order, event_id=f"{name}-{at}-{self._run}")
             topic, value = sent
-            self._changed()
             metadata = await producer.send_and_wait(topic, value, key=order.encode(), headers=STRUCTURED)
             assert self.results is not None
             try:
@@ -135,9 +135,9 @@ class Show:
             else:
                 row.problems += step.expect.differences(row.result)
             row.walmart = await self.walmart(order)
-            self._changed()
-        rows[-1].problems += await self._compare(sample, order)
-        self._changed()
+            if at == len(sample.steps):
+                row.problems += await self._compare(sample, order)
+            self._done(row)
 
     @staticmethod
     def _record(
@@ -153,9 +153,13 @@ class Show:
         return (TOPICS.order_shipped if shipped else TOPICS.order_cancelled), orjson.dumps(event)
 
     async def walmart(self, order: str) -> str:
-        """What Walmart shows now, in one line per order line."""
+        """What Walmart shows now, in one line per order line; empty where it has no such order."""
         texts = []
-        for line in (await self._stage.control.order(order)).lines:
+        try:
+            state = await self._stage.control.order(order)
+        except ControlError:
+            return ""
+        for line in state.lines:
             parts = [f"{units} open" for units in [line.created + line.acknowledged] if units]
             parts += [f"{units} shipped {number}" for number, units in line.tracking.items()]
             parts += [f"{line.cancelled} cancelled" for _ in range(1) if line.cancelled]
