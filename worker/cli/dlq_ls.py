@@ -69,8 +69,17 @@ def ls(
     if len(letters) > limit:
         out.print(f"… and {len(letters) - limit} more (--limit, or filters)")
     out.print()
+    _print_counts(counts)
+
+
+def _print_counts(counts: list[tuple[str, int]]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(justify="right")
     for name, count in counts:
-        out.print(cell(f"{count:>7}  {name}"))
+        table.add_row(cell(count), cell(name))
+    console().print(table)
 
 
 def print_letters(letters: list[Letter], *, stderr: bool = False) -> None:

@@ -79,7 +79,7 @@ def replay(
         end(ExitCode.MISTAKE, "which ones? Give a filter (--key, --code, --order, …) or --all", as_json=as_json)
     if not why.strip():
         end(ExitCode.MISTAKE, "--why must say something", as_json=as_json)
-    if not yes and not sys.stdin.isatty():
+    if not yes and not _can_ask():
         end(ExitCode.MISTAKE, "there is no terminal to ask at: add --yes", as_json=as_json)
     settings = load_settings(config, as_json=as_json)
     quiet()
@@ -88,12 +88,12 @@ def replay(
     _ask(made, yes=yes)
     asking = Asking(by=by or _me(), why=why, rate=rate, wait_s=timeout if wait else 0.0)
     with _progress(made) as progress:
-        lost = _run(Replaying(settings, made, read.marks, asking, progress=progress), made)
+        lost = _run(Replaying(settings, made, read.marks, asking, progress=progress), made, as_json=as_json)
     _tell(made, lost, as_json=as_json)
     end(ExitCode.UNREACHABLE if lost else _exit_code(made))
 
 
-def _run(replaying: Replaying, plan: Plan) -> str | None:
+def _run(replaying: Replaying, plan: Plan, *, as_json: bool) -> str | None:
     """Run it; return why Kafka was lost, if it was. Ctrl-C tells how far it came."""
     from worker.oncall.kafka import KafkaUnreachableError
 
@@ -104,7 +104,7 @@ def _run(replaying: Replaying, plan: Plan) -> str | None:
     except KafkaUnreachableError as error:
         return str(error)
     except KeyboardInterrupt:
-        _tell(plan, "interrupted; run the command again to go on", as_json=False)
+        _tell(plan, "interrupted; run the command again to go on", as_json=as_json)
         raise
     return None
 
@@ -127,6 +127,10 @@ def _ask(plan: Plan, *, yes: bool) -> None:
         errors.print(f"… and {len(plan.fresh) - _SHOWN_BEFORE} more")
     if not typer.confirm(f"Replay {len(plan.fresh)} dead letter(s)?", err=True):
         end(ExitCode.OK, "nothing was done")
+
+
+def _can_ask() -> bool:
+    return sys.stdin.isatty()
 
 
 def _me() -> str:

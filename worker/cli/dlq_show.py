@@ -92,7 +92,7 @@ def _print(out: Console, letter: Letter, event: EventView) -> None:
     from rich.json import JSON
     from rich.table import Table
 
-    from worker.oncall.telling import time_text
+    from worker.oncall.telling import safe, time_text
 
     about = letter.about
     out.print(exact(letter.key, style="bold"))
@@ -102,7 +102,7 @@ def _print(out: Console, letter: Letter, event: EventView) -> None:
     rows: list[tuple[str, Any]] = [
         ("state", cell(letter.state, style=STATE_STYLES.get(letter.state, ""))),
         ("code", about.code and f"{about.code} ({letter.category or 'unknown to this version'})"),
-        ("reason", about.reason),
+        ("reason", safe(about.reason)),
         ("what to do", letter.action and cell(f"{letter.owner}: {letter.action}", 500, style="cyan")),
         ("order", about.order),
         ("store", about.store),
@@ -111,9 +111,12 @@ def _print(out: Console, letter: Letter, event: EventView) -> None:
         ("tries", about.attempts),
         ("paused", about.paused_seconds and f"{about.paused_seconds:g} s"),
         ("replays", about.replay_number),
-        ("asked by", about.by),
-        ("why", about.why),
-        ("came from", f"{about.topic}/{about.partition}/{about.offset}"),
+        ("asked by", safe(about.by)),
+        ("why", safe(about.why)),
+        (
+            "came from",
+            "/".join("?" if part is None else str(part) for part in (about.topic, about.partition, about.offset)),
+        ),
         ("lies at", f"partition {letter.place.partition}, offset {letter.place.offset}"),
         ("not replayable", letter.obstacle and cell(letter.obstacle, 500, style="magenta")),
     ]

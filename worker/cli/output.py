@@ -47,21 +47,26 @@ def end(code: ExitCode, message: str | None = None, *, as_json: bool = False, li
         errors = console(stderr=True)
         errors.print(cell(message, 2_000, style="" if code is ExitCode.OK else "red"), soft_wrap=True)
         for line in lines:
-            errors.print(cell(f"  {line}", 2_000), soft_wrap=True)
+            errors.print("  ", cell(line, 2_000), sep="", soft_wrap=True)
     raise typer.Exit(int(code))
 
 
 def cell(value: object, limit: int = 300, *, style: str = "") -> Text:
-    """Anything as text on a console: no markup in it counts, no control character reaches the terminal."""
-    from rich.text import Text
-
-    from schemas.scrub import one_line
-
-    return Text("" if value is None else one_line(str(value), limit), style=style, overflow="fold")
+    """Anything as text on one line: no markup in it counts, no control character reaches the terminal."""
+    text = " ".join(_printable("" if value is None else str(value)).split())
+    return _text(text if len(text) <= limit else text[: limit - 1] + "…", style)
 
 
 def exact(value: str, *, style: str = "") -> Text:
-    """A name that will be copied into the next command: whole and unscrubbed, but without control characters."""
+    """A name that will be copied into the next command: whole, but without control characters."""
+    return _text(_printable(value, "�"), style)
+
+
+def _printable(text: str, instead: str = " ") -> str:
+    return text if text.isprintable() else "".join(char if char.isprintable() else instead for char in text)
+
+
+def _text(text: str, style: str) -> Text:
     from rich.text import Text
 
-    return Text("".join(char if char.isprintable() else "�" for char in value), style=style, overflow="fold")
+    return Text(text, style=style, overflow="fold")

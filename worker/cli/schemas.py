@@ -131,9 +131,9 @@ def _print(event: EventReport) -> None:
     else:
         out.print(cell(f"{about}: {event.error.code}", style="red"))
         for line in [str(problem) for problem in event.problems] or [event.error.message]:
-            out.print(cell(f"  {line}", 1_000))
+            out.print("  ", cell(f"{line}", 1_000), sep="")
     for advice in event.advice:
-        out.print(cell(f"  advice: {advice}", 1_000, style="yellow"))
+        out.print("  ", cell(f"advice: {advice}", 1_000, style="yellow"), sep="")
 
 
 def _files() -> Iterator[tuple[str, Path]]:

@@ -330,14 +330,16 @@ def _print(result: SyncResult | None, wait: float) -> None:
     for line in result.lines:
         under = f" under {line.tracking_number}" if line.tracking_number else ""
         reason = f" ({line.reason})" if line.reason else ""
-        out.print(cell(f"  line {line.line_number or line.sku}: {line.quantity} {line.state}{under}{reason}"))
+        out.print(
+            "  ", cell(f"line {line.line_number or line.sku}: {line.quantity} {line.state}{under}{reason}"), sep=""
+        )
     for level in result.inventory:
-        out.print(cell(f"  inventory {level.sku}: {level.quantity} {level.state} {level.reason or ''}"))
+        out.print("  ", cell(f"inventory {level.sku}: {level.quantity} {level.state} {level.reason or ''}"), sep="")
     for warning in result.warnings:
-        out.print(cell(f"  warning {warning.code}: {warning.message}", 500, style="yellow"))
+        out.print("  ", cell(f"warning {warning.code}: {warning.message}", 500, style="yellow"), sep="")
     if result.error is not None:
-        out.print(cell(f"  {result.error.code}: {result.error.message}", 800, style="red"))
-        out.print(cell(f"  → {result.error.owner}: {result.error.action}", 500, style="cyan"))
+        out.print("  ", cell(f"{result.error.code}: {result.error.message}", 800, style="red"), sep="")
+        out.print("  ", cell(f"→ {result.error.owner}: {result.error.action}", 500, style="cyan"), sep="")
 
 
 def _read(path: str, *, as_json: bool) -> bytes:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from schemas.headerkinds import MAX_LINE
+from schemas.scrub import one_line
 from worker.oncall.letters import Letter
 from worker.oncall.replay import Item
 
@@ -21,7 +23,7 @@ def letter_told(letter: Letter) -> dict[str, Any]:
         "category": letter.category,
         "owner": letter.owner,
         "action": letter.action,
-        "reason": about.reason,
+        "reason": safe(about.reason),
         "store": about.store,
         "purchase_order_id": about.order,
         "shipment_id": about.shipment,
@@ -30,8 +32,8 @@ def letter_told(letter: Letter) -> dict[str, Any]:
         "confirmed": None if about.confirmed is None else [units._asdict() for units in about.confirmed],
         "paused_seconds": about.paused_seconds,
         "replay_number": about.replay_number,
-        "by": about.by,
-        "why": about.why,
+        "by": safe(about.by),
+        "why": safe(about.why),
         "result_id": about.result_id,
         "source": {"topic": about.topic, "partition": about.partition, "offset": about.offset},
         "place": {"partition": letter.place.partition, "offset": letter.place.offset},
@@ -59,6 +61,11 @@ def item_told(item: Item) -> dict[str, Any]:
         "note": item.note,
         "result_id": None if result is None else result.result_id,
     }
+
+
+def safe(text: str | None) -> str | None:
+    """A header's free text, scrubbed: a foreign record's was not scrubbed when it was written."""
+    return None if text is None else one_line(text, MAX_LINE)
 
 
 def time_text(epoch_s: float) -> str:
