@@ -140,7 +140,7 @@ async def _work(worker: Runs, stop: asyncio.Event) -> ExitCode:
     from aiokafka.errors import KafkaError
 
     from worker.app import StoppedError
-    from worker.report.publisher import NotPublishedError
+    from worker.kafka import NotPublishedError
 
     log = structlog.get_logger()
     try:

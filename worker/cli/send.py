@@ -16,10 +16,10 @@ from worker.cli.common import load_settings, quiet, run_bounded
 from worker.cli.exit_codes import ExitCode
 from worker.cli.options import AsJson, Config
 from worker.cli.output import cell, console, emit, end
+from worker.cli.send_result import exit_code, print_result
 from worker.cli.teaching import page, teaches
 
 if TYPE_CHECKING:
-    from schemas.results import SyncResult
     from worker.delivery import Place
     from worker.oncall.sending import Outgoing
     from worker.settings import Settings
@@ -308,38 +308,9 @@ def _send(settings: Settings, record: Outgoing, wait: float, *, as_json: bool) -
             "result": None if done.result is None else done.result.model_dump(mode="json"),
         })  # fmt: skip
     elif wait > 0:
-        _print(done.result, wait)
+        print_result(done.result, wait)
     if wait > 0:
-        end(_exit_code(done.result))
-
-
-def _exit_code(result: SyncResult | None) -> ExitCode:
-    if result is None or not result.final:
-        return ExitCode.NO_ANSWER
-    return ExitCode.OK if result.status == "succeeded" else ExitCode.FAILED
-
-
-def _print(result: SyncResult | None, wait: float) -> None:
-    out = console()
-    if result is None:
-        console(stderr=True).print(cell(f"no result within {wait:g} s: is a worker running?", style="yellow"))
-        return
-    style = {"succeeded": "green", "failed": "red"}.get(result.status, "yellow")
-    told = f"{result.status}: {result.effect}" + (" (observed: nothing was sent)" if result.observed else "")
-    out.print(cell(f"{told}, order {result.order_status or 'not known'}, {result.latency_seconds:.2f} s", style=style))
-    for line in result.lines:
-        under = f" under {line.tracking_number}" if line.tracking_number else ""
-        reason = f" ({line.reason})" if line.reason else ""
-        out.print(
-            "  ", cell(f"line {line.line_number or line.sku}: {line.quantity} {line.state}{under}{reason}"), sep=""
-        )
-    for level in result.inventory:
-        out.print("  ", cell(f"inventory {level.sku}: {level.quantity} {level.state} {level.reason or ''}"), sep="")
-    for warning in result.warnings:
-        out.print("  ", cell(f"warning {warning.code}: {warning.message}", 500, style="yellow"), sep="")
-    if result.error is not None:
-        out.print("  ", cell(f"{result.error.code}: {result.error.message}", 800, style="red"), sep="")
-        out.print("  ", cell(f"→ {result.error.owner}: {result.error.action}", 500, style="cyan"), sep="")
+        end(exit_code(done.result))
 
 
 def _read(path: str, *, as_json: bool) -> bytes:

@@ -113,7 +113,7 @@ async def _connected(kafka: KafkaSettings, client_class: Any, close: str, **opti
     limit_s = min(CONNECT_S, kafka.request_timeout_seconds)
     try:
         client = client_class(**client_options(kafka), **options)
-    except OSError as error:  # certificates and password files
+    except (OSError, ValueError) as error:  # certificates and password files
         raise KafkaUnreachableError(f"the Kafka client cannot be set up: {error}") from error
     try:
         try:

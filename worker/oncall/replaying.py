@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import MessageSizeTooLargeError
 
+from worker.kafka import NotPublishedError
 from worker.oncall import kafka as shell
 from worker.oncall.answers import read_result
 from worker.oncall.replay import Item, Plan, Watch, asking_record
 from worker.oncall.snapshot import raw
-from worker.report.publisher import NotPublishedError, Publisher
+from worker.report.publisher import Publisher
 from worker.settings import Settings
 
 

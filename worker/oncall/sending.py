@@ -12,9 +12,10 @@ from aiokafka.errors import MessageSizeTooLargeError
 
 from schemas.results import SyncResult
 from worker.delivery import Place
+from worker.kafka import NotPublishedError
 from worker.oncall import kafka as shell
 from worker.oncall.answers import is_about, read_result
-from worker.report.publisher import NotPublishedError, Publisher
+from worker.report.publisher import Publisher
 from worker.settings import Settings
 
 

@@ -15,9 +15,9 @@ from worker.app import StoppedError
 from worker.cli import run as command
 from worker.cli.exit_codes import ExitCode
 from worker.configuration import load
+from worker.kafka import NotPublishedError
 from worker.oncall import kafka as shell
 from worker.oncall.kafka import KafkaUnreachableError
-from worker.report.publisher import NotPublishedError
 from worker.settings import KafkaSettings, Settings
 
 
