@@ -18,6 +18,7 @@ import structlog
 from worker.clock import Clock, SystemClock
 from worker.delivery import Delivery, Record
 from worker.errors import Failure
+from worker.garbage import expect_little
 from worker.handling import Elsewhere, Handling
 from worker.intake.consumer import Intake, IntakeDoors
 from worker.intake.decode import Decoder, misplaced, reused_identity
@@ -140,6 +141,7 @@ class Worker:
             await self._publisher.start()
             await self._room.tail.start()
             await self._intake.start()
+            expect_little()
             log.info("worker_started", port=self.port, group=settings.kafka.group_id)
             await self._work(self._engine)
         finally:

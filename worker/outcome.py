@@ -60,7 +60,7 @@ WARNINGS: dict[str, str] = {
     "inventory_skipped": "An inventory update was not sent.",
     "inventory_failed": "An inventory update could not be sent; the cancellation stands.",
     "acknowledge_refused": "Walmart refused the acknowledgement; the work went on.",
-    "identity_reused": "Another event with the same identity but other bytes is known; this one is named by its coordinates.",
+    "identity_reused": "Another event with this identity but other bytes is known; named by its coordinates here.",
     "seller_order_id_cut": "commerce_order_id was cut to Walmart's 30 characters.",
 }
 """Warning codes and what they mean: the only place they are defined."""

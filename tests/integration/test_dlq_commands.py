@@ -208,7 +208,7 @@ async def ended(process: asyncio.subprocess.Process, timeout_s: float = 60) -> D
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110  # what happens is in other processes
+        while not condition():  # what happens is in other processes
             await asyncio.sleep(0.05)
 
 

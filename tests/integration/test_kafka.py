@@ -186,7 +186,7 @@ async def send_until_cancelled(client: Any, spec: TopicSpec, acknowledged: list[
 
 async def until(happened: Any, within_s: float = 30) -> None:
     async with asyncio.timeout(within_s):
-        while not happened():  # noqa: ASYNC110  # nobody sets an event for us
+        while not happened():  # nobody sets an event for us
             await asyncio.sleep(0.02)
 
 

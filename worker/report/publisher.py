@@ -59,12 +59,12 @@ class Publisher:
             producer = await self._replace(None)
         try:
             async with asyncio.timeout(self._settings.request_timeout_seconds * 2):
-                future = await producer.send(topic, value=value, key=key, partition=partition, headers=headers)
+                future = await producer.send(topic, value=value, key=key, partition=partition, headers=list(headers))
                 # Shielded: giving up on the wait must not cancel the batch other records travel in.
                 metadata = await asyncio.shield(future)
         except MessageSizeTooLargeError as error:
             self._failed(topic)
-            log.error("record_too_large_to_publish", topic=topic, partition=partition)
+            log.error("record_too_large_to_publish", topic=topic, partition=partition)  # noqa: TRY400  # no trace needed
             raise NotPublishedError(f"{topic}: {error}") from error
         except (KafkaError, TimeoutError, OSError) as error:
             self.healthy = False

@@ -156,5 +156,5 @@ async def test_calls_at_once_for_one_order_are_noticed(walmart: Any, hangs_up: b
     assert (await walmart.control.requests()).most_at_once_per_order == expected
     await asyncio.gather(call, return_exceptions=True)
     async with asyncio.timeout(5):
-        while not await walmart.control.journal(po, "shipped"):  # noqa: ASYNC110 - over HTTP
+        while not await walmart.control.journal(po, "shipped"):
             await asyncio.sleep(0.02)

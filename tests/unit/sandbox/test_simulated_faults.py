@@ -106,7 +106,7 @@ async def test_a_delay_longer_than_the_callers_patience(walmart: Any, when: Any)
             await walmart.api.ship(po, walmart.shipped())
     assert await charged(walmart, po) == (0 if when == "before" else 1)
     async with asyncio.timeout(5):
-        while not await charged(walmart, po):  # noqa: ASYNC110 - over HTTP
+        while not await charged(walmart, po):
             await asyncio.sleep(0.02)
 
 

@@ -90,7 +90,7 @@ async def test_kill_9_loses_no_effect(walmart_client: Any, tmp_path: Path, simul
             fault = FaultSpec(kind="delay", when="after", seconds=30, operation="ship")
             await control.add_fault(fault)
             call = asyncio.create_task(api.ship(po, simulated.shipped("1", simulated.package(1, number))))
-            while number not in (await control.order(po)).line("1").tracking:  # noqa: ASYNC110 - over HTTP
+            while number not in (await control.order(po)).line("1").tracking:
                 await asyncio.sleep(0.01)
             await process.restart()
             with pytest.raises(aiohttp.ClientConnectionError):
