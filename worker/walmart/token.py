@@ -93,11 +93,13 @@ class AccountToken:
         assert flight is not None
         await asyncio.wait((flight,))
         if flight.cancelled():
-            return CallError(CallKind.NOT_SENT, "no token: the worker is stopping")
+            return CallError(CallKind.NOT_SENT, "no access token, the worker is stopping")
         failure = flight.result()
         if failure is not None:
             return failure
-        return self._token or CallError(CallKind.UNAUTHORIZED, "no token: Walmart refused the one it had just given")
+        return self._token or CallError(
+            CallKind.UNAUTHORIZED, "no access token, Walmart refused the one it had just given"
+        )
 
     def invalidate(self, token: str) -> None:
         """Walmart refused this token. A newer one stays; two refused in a row make a pause before the next."""
@@ -136,7 +138,7 @@ class AccountToken:
             failure = await self._fetch()
         except Exception:  # all waiters would get it
             log.exception("walmart_token_raised", account=self._name)
-            failure = CallError(CallKind.NOT_SENT, "no token: the request could not be made")
+            failure = CallError(CallKind.NOT_SENT, "no access token, the request could not be made")
         finally:
             self._flight = None
         if failure is not None:
@@ -146,7 +148,9 @@ class AccountToken:
     async def _fetch(self) -> CallError | None:
         secret = self._secret()
         if secret is None:
-            return CallError(CallKind.UNAUTHORIZED, "no token: the client secret's file cannot be read or is empty")
+            return CallError(
+                CallKind.UNAUTHORIZED, "no access token, the client secret's file cannot be read or is empty"
+            )
         correlation_id = new_correlation_id()
         headers = self._headers.copy()
         headers[CORRELATION_ID] = correlation_id
@@ -158,7 +162,7 @@ class AccountToken:
         seconds = time.perf_counter() - started
         if isinstance(reply, NoReply):
             self._report(CallReport(self._name, "token", None, CallKind.NOT_SENT, seconds, correlation_id))
-            return CallError(CallKind.NOT_SENT, f"no token: {reply.message}", correlation_id=correlation_id)
+            return CallError(CallKind.NOT_SENT, f"no access token, {reply.message}", correlation_id=correlation_id)
         failure: CallError | None = None
         answer = None if reply.cut_off or reply.status != 200 else _read_token(reply.body)
         if answer is None:
@@ -222,7 +226,7 @@ def _at_token_endpoint(told: CallError) -> CallError:
         kind = CallKind.NOT_SENT
     return CallError(
         kind,
-        f"no token: {told.message}",
+        f"no access token, {told.message}",
         status=told.status,
         errors=told.errors,
         retry_after_s=told.retry_after_s,
