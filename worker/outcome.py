@@ -176,6 +176,8 @@ class Progress:
     confirmed: tuple[ConfirmedUnits, ...] = ()
     """Totals Walmart showed once this event's calls had worked; numbers in canonical form."""
     unsettled: Unsettled | None = None
+    doubted: tuple[ConfirmedUnits, ...] = ()
+    """Expected of a call that was taken for lost; should the order show it after all, it was this event's doing."""
     applied: bool = False
     """Something was changed at Walmart for this event by an earlier try."""
     refused: dict[tuple[str, str | None], Refusal] = field(default_factory=dict)

@@ -13,7 +13,7 @@ from schemas.events import OrderCancelled
 from schemas.walmart.order import Order
 from worker.delivery import Delivery, Event
 from worker.errors import Failure
-from worker.outcome import Again, ConfirmedUnits, Outcome, Progress, Refusal, Trouble, Unsettled, Warned
+from worker.outcome import Again, Outcome, Progress, Refusal, Trouble, Unsettled, Warned
 from worker.sync.calls import Acknowledge, Call, Cancel, Correct, Key, Memory, Plan, Write
 from worker.sync.finish import finish
 from worker.sync.judge import about_state, again_for, no_cause, refusal
@@ -45,7 +45,6 @@ class Attempt:
         self.order_id = event.data.purchase_order_id
         self.sent: dict[Key, int] = {}
         self.acknowledged = False
-        self.doubted: tuple[ConfirmedUnits, ...] = ()
 
     async def run(self) -> Outcome:
         order = await self._read()
@@ -55,6 +54,7 @@ class Attempt:
             order = await self._settle(order, self.progress.unsettled)
             if not isinstance(order, Order):
                 return order
+        self._undoubted(order)
         for _ in range(MAX_CALLS):
             step = self._plan(order)
             if self.rules.observe:
@@ -175,8 +175,13 @@ class Attempt:
         if shows(second, unsettled.expected):
             return self._worked(second, unsettled)
         self.progress.unsettled = None
-        self.doubted = unsettled.expected
+        self.progress.doubted = unsettled.expected
         return second
+
+    def _undoubted(self, order: Order) -> None:
+        if self.progress.doubted and shows(order, self.progress.doubted):
+            self.progress.doubted = ()
+            self.progress.applied = True
 
     def _worked(self, order: Order, unsettled: Unsettled) -> Order:
         progress = self.progress
@@ -249,9 +254,8 @@ class Attempt:
         return self._worked(order, unsettled)
 
     def _seen(self, call: Write, order: Order) -> None:
-        """Refused because it is there already; by an earlier call of this event, if there was a doubtful one."""
-        if self.doubted == call.expected:
-            self.progress.applied = True
+        """Refused because it is there already."""
+        self._undoubted(order)
         if not isinstance(call, Correct):
             self.progress.confirmed = merged(self.progress.confirmed, call.expected)
         self.room.orders.remember(self.rules.account, order, self.room.clock.now())

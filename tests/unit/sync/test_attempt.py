@@ -24,7 +24,7 @@ from sync_model import Walmart, line
 
 from worker.delivery import Delivery, Event
 from worker.errors import WalmartError
-from worker.outcome import Again, ConfirmedUnits, Outcome, Progress, Trouble, Verdict
+from worker.outcome import Again, ConfirmedUnits, Outcome, Progress, Trouble, Unsettled, Verdict
 from worker.sync.calls import Call
 from worker.walmart.answer import CallError, CallKind
 
@@ -170,9 +170,45 @@ async def test_a_repeat_that_walmart_refuses_because_the_first_call_worked_is_ap
     bench = Bench(Walmart({"1": line()}), lag=20)
     bench.api.faults = {"shipping": ["lost"]}
     end = await bench.settle(one())
-    assert end.status == "succeeded"
-    assert end.effect in ("applied", "already_applied")
+    assert (end.status, end.effect) == ("succeeded", "applied")
+    assert bench.api.calls.count("shipping") == 2
     assert bench.walmart.charged() == {("1", A): 1}
+
+
+async def test_an_old_read_is_believed_only_when_read_twice() -> None:
+    bench = Bench(Walmart({"1": line(ordered=3)}))
+    bench.progress.unsettled = Unsettled((ConfirmedUnits("1", 1, A),), NOW - 1, leaves_open=True)
+    verdict(await bench.attempt(one()))
+    assert bench.api.calls == ["get", "get", "shipping"]
+
+
+async def test_waiting_for_an_unknown_outcome_uses_up_no_tries() -> None:
+    bench = Bench(Walmart({"1": line(ordered=3)}))
+    bench.api.faults = {"shipping": ["dropped", BARE, BARE, BARE]}
+    assert (await bench.settle(one())).effect == "applied"
+    assert bench.progress.failed_tries > bench.settings.limits.min_tries
+
+
+async def test_a_corrected_number_within_the_lag_is_not_shipped_again() -> None:
+    """The old read shows the old number and as many open units as the new one: our own answer counts."""
+    bench = Bench(Walmart({"1": line(ordered=3, OLD1=1)}), lag=29)
+    await bench.settle(correction("OLD1", A))
+    end = await bench.next_event(one())
+    assert end.effect == "already_applied"
+    assert bench.walmart.charged() == {}
+
+
+async def test_our_own_answer_is_remembered_for_the_whole_allowance() -> None:
+    bench = Bench(Walmart({"1": line(ordered=3)}), lag=29)
+    await bench.settle(one())
+    bench.clock.time += 28
+    assert (await bench.next_event(one())).effect == "already_applied"
+    bench.clock.time += 60
+    bench.walmart.lines["1"].acknowledged = 0
+    bench.walmart.lines["1"].cancelled = 2
+    bench.api.changed()
+    bench.clock.time += 60
+    assert (await bench.next_event(one())).walmart_status == "shipped"
 
 
 async def test_an_answer_that_does_not_show_what_was_asked_is_read_again() -> None:
@@ -470,6 +506,11 @@ async def test_a_cancel_is_applied_with_its_reason() -> None:
     }
 
 
+async def test_a_cancel_of_nothing_is_already_applied() -> None:
+    end = await Bench(Walmart({"1": line()})).settle(cancelled(gone("1", 0, 1)))
+    assert (end.effect, end.lines) == ("already_applied", ())
+
+
 async def test_a_lost_partial_cancel_under_lag_never_cancels_twice() -> None:
     bench = Bench(Walmart({"1": line(ordered=4)}), lag=29)
     bench.api.faults = {"cancel": ["lost"]}
@@ -555,6 +596,15 @@ async def test_corrections_there_and_back_in_any_repetition_end_with_the_later_o
         assert end.effect in ("none", "already_applied")
     assert bench.walmart.lines["1"].parcels == {"A1": 1}
     assert bench.walmart.lines["1"].open == 1
+
+
+async def test_a_number_corrected_back_to_can_be_shipped_under_again() -> None:
+    bench = Bench(Walmart({"1": line(ordered=2)}))
+    await bench.settle(one(1, "A1", 1), time=NOW - 10)
+    await bench.next_event(correction("A1", "B1"), time=NOW - 9)
+    await bench.next_event(correction("B1", "A1"), time=NOW - 8)
+    await bench.next_event(one(1, "A1", 2), time=NOW - 7)
+    assert bench.walmart.lines["1"].parcels == {"A1": 2}
 
 
 async def test_a_refused_correction_is_translated() -> None:

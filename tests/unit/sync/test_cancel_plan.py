@@ -86,6 +86,10 @@ def test_by_sku_shipments_fill_from_the_first_line_and_meet_no_cancel() -> None:
     assert walmart.state() == {"1": (0, 0, ((A, 2),)), "2": (0, 2, ())}
 
 
+def test_one_line_addressed_both_ways_is_counted_once() -> None:
+    assert units(made(cancelled(gone("1", 1), gone("sku:A", 1)), Walmart({"1": line("A", 3)}))) == {"1": 1}
+
+
 @pytest.mark.parametrize("cancel_first", [True, False])
 def test_ship_and_cancel_commute(cancel_first: bool) -> None:
     walmart = Walmart({"1": line(ordered=3), "2": line("B", 2)})
@@ -218,6 +222,12 @@ def test_a_refused_partial_cancel_is_final_where_all_shipments_are_shown() -> No
 def test_a_refused_partial_cancel_goes_once_it_is_the_whole_rest() -> None:
     walmart = Walmart({"1": line(ordered=3, **{A: 1, B: 1})})
     assert units(made(cancelled(gone("1", 1, 2)), walmart, memory=Memory(refused=refusal()))) == {"1": 1}
+
+
+def test_a_whole_line_of_a_sku_does_not_wait_for_shipments_of_its_sisters() -> None:
+    refused = {("2", None): Refusal(Failure("partial_cancel_refused", "no partial"), 0.0, partial=True)}
+    walmart = Walmart({"1": line("A", 2), "2": line("A", 2)})
+    assert units(made(cancelled(gone("sku:A", 2, 2)), walmart, memory=Memory(refused=refused))) == {"2": 2}
 
 
 def test_expected_are_cancelled_totals() -> None:

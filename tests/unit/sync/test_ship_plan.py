@@ -49,8 +49,9 @@ def test_ship_sums_packages_by_line_and_tracking_number_first() -> None:
     assert statuses(step) == [("1", A, 3)]
 
 
-def test_summed_packages_take_the_largest_total() -> None:
-    event = shipped(package(A, item("1", 1, 1)), package(A, item("1", 1, 2)))
+@pytest.mark.parametrize("totals", [(1, 2), (2, 1)])
+def test_summed_packages_take_the_largest_total(totals: tuple[int, int]) -> None:
+    event = shipped(*[package(A, item("1", 1, total)) for total in totals])
     assert statuses(made(event, Walmart({"1": line(ordered=3)}))) == [("1", A, 2)]
 
 
@@ -140,6 +141,14 @@ def test_units_of_this_events_other_packages_are_no_conflict_of_their_own() -> N
     assert codes(step) == ["quantity_exceeds_open"]
 
 
+def test_no_cancelled_or_foreign_unit_explains_two_shortfalls() -> None:
+    event = shipped(package(A, item("1")), package(B, item("1")))
+    walmart = Walmart({"1": line(ordered=2, Z=1)})
+    walmart.lines["1"].acknowledged, walmart.lines["1"].cancelled = 0, 1
+    assert codes(made(event, walmart)) == ["shipped_after_cancel", "shipped_otherwise"]
+    assert codes(made(event, Walmart({"1": line(ordered=1, Z=1)}))) == ["quantity_exceeds_open", "shipped_otherwise"]
+
+
 def test_a_conflict_on_one_line_keeps_no_other_back() -> None:
     walmart = Walmart({"1": line(ordered=1, Z=1), "2": line("B")})
     step = made(shipped(package(A, item("1"), item("2"))), walmart)
@@ -211,6 +220,11 @@ def test_a_shipments_items_are_dealt_to_its_packages_in_turn() -> None:
     event = shipped(package(A), package(B), items=[item("1", 3), item("2", 2)])
     step = made(event, Walmart({"1": line(ordered=3), "2": line("B", 2)}))
     assert sorted(statuses(step)) == sorted([("1", A, 2), ("1", B, 1), ("2", B, 1), ("2", A, 1)])
+
+
+def test_dealing_goes_on_from_item_to_item() -> None:
+    event = shipped(package(A), package(B), items=[item("1"), item("2")])
+    assert sorted(statuses(made(event, Walmart({"1": line(), "2": line("B")})))) == [("1", A, 1), ("2", B, 1)]
 
 
 def test_dealing_depends_on_the_event_alone_never_on_what_is_open() -> None:
@@ -430,6 +444,19 @@ def test_a_correction_of_a_cancelled_line_is_shipped_after_cancel() -> None:
     assert codes(made(shipped(correction("OLD1", A, item("1"))), walmart)) == ["shipped_after_cancel"]
 
 
+def test_a_correction_speaks_of_this_events_units_only_whatever_the_total() -> None:
+    step = made(shipped(correction("OLD1", A, item("1", 1, 3))), Walmart({"1": line(ordered=3, OLD1=1, Z=2)}))
+    assert not step.problems
+    assert [status.quantity for call in step.calls if isinstance(call, Correct) for status in call.statuses] == [1]
+
+
+def test_numbers_an_event_itself_corrects_away_are_superseded_from_the_start() -> None:
+    event = shipped(package("N4", item("1")), correction("N4", "N5", item("1")))
+    step = made(event, Walmart({"1": line(ordered=2)}))
+    assert statuses(step) == [("1", "N5", 1)]
+    assert step.superseded
+
+
 def test_a_number_corrected_away_is_superseded_and_nothing_is_sent() -> None:
     step = made(
         shipped(package("old 1", item("1"))), Walmart({"1": line(ordered=2, **{A: 1})}), superseded={"OLD1": 1.0}.get
@@ -455,6 +482,12 @@ def test_an_earlier_correction_repeated_after_a_later_one_is_superseded(at: floa
     assert step.calls == ()
     assert step.superseded
     assert step.marks == ()
+
+
+def test_a_later_correction_away_renews_the_marker() -> None:
+    walmart = Walmart({"1": line(ordered=2, Z1=1, Y=1)})
+    step = made(shipped(correction("Z1", "C1", item("1"))), walmart, superseded={"Z1": 50.0}.get, at=100.0)
+    assert [(mark.number, mark.event_time) for mark in step.marks] == [("Z1", 100.0)]
 
 
 def test_a_marker_is_not_written_again_for_the_same_correction() -> None:
