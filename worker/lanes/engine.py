@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -47,14 +48,13 @@ class Engine(Generic[T, R]):
         self._max_running = max_running
         self._wake = asyncio.Event()
         self._tasks: dict[Entry[T], asyncio.Task[None]] = {}
-        self._concluding: set[Entry[T]] = set()
-        self._slots = 0
+        self._attempting: set[Entry[T]] = set()
         self._stopped = False
 
     @property
     def in_flight(self) -> int:
         """Attempts running right now."""
-        return self._slots
+        return len(self._attempting)
 
     @property
     def busy(self) -> int:
@@ -75,13 +75,14 @@ class Engine(Generic[T, R]):
         while not self._stopped:
             self._wake.clear()
             now = self._clock.now()
-            while self._slots < self._max_running and not self._stopped:
+            while len(self._attempting) < self._max_running and not self._stopped:
                 entry = self.lanes.take(now)
                 if entry is None:
                     break
-                self._slots += 1
-                self._tasks[entry] = asyncio.create_task(self._turn(entry))
-            due = self.lanes.next_at() if self._slots < self._max_running else None
+                self._attempting.add(entry)
+                self._tasks[entry] = task = asyncio.create_task(self._turn(entry))
+                task.add_done_callback(functools.partial(self._ended, entry))
+            due = self.lanes.next_at() if len(self._attempting) < self._max_running else None
             try:
                 # A closed gate may leave a due retry unserved: never spin on it.
                 async with asyncio.timeout(None if due is None else max(0.001, due - self._clock.now())):
@@ -90,31 +91,37 @@ class Engine(Generic[T, R]):
                 pass
 
     async def _turn(self, entry: Entry[T]) -> None:
-        held = True
         try:
             result = await self._attempt(entry.item)
-            self._slots -= 1
-            held = False
+            self._attempting.discard(entry)
             self._wake.set()
-            self._concluding.add(entry)
             retry = await self._conclude(entry.item, result)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # A client leaked a cancellation of its own: nobody let go of this entry.
+            self._fail(entry, error)
+        except Exception as error:  # noqa: BLE001  # the last net: an entry must never vanish from its lane
+            self._fail(entry, error)
+        else:
             if retry is None:
                 self.lanes.settle(entry)
             else:
                 self.lanes.retry(entry, at=retry.at, lets_pass=retry.lets_pass)
-        except asyncio.CancelledError:
+
+    def _fail(self, entry: Entry[T], error: BaseException) -> None:
+        self._failed(entry.item, error)
+        self.lanes.retry(entry, at=self._clock.now() + 1.0)
+
+    def _ended(self, entry: Entry[T], task: asyncio.Task[None]) -> None:
+        # Not in `_turn`: a task that is cancelled before its first step never enters its coroutine.
+        if task.cancelled():
             # Dropped on a rebalance or stop: its offset is not finished, so it will be read again.
             self.lanes.settle(entry)
-            raise
-        except Exception as error:  # noqa: BLE001  # the last net: an entry must never vanish from its lane
-            self._failed(entry.item, error)
-            self.lanes.retry(entry, at=self._clock.now() + 1.0)
-        finally:
-            if held:
-                self._slots -= 1
-            self._concluding.discard(entry)
-            self._tasks.pop(entry, None)
-            self._wake.set()
+        self._attempting.discard(entry)
+        self._tasks.pop(entry, None)
+        self._wake.set()
 
     async def release(
         self, wanted: Callable[[T], bool], *, must_finish: Callable[[T], bool], budget_s: float
@@ -129,7 +136,7 @@ class Engine(Generic[T, R]):
         while tasks := {entry: task for entry, task in self._tasks.items() if wanted(entry.item)}:
             over = asyncio.get_running_loop().time() >= deadline
             for entry, task in tasks.items():
-                if over or (entry not in self._concluding and not must_finish(entry.item)):
+                if over or (entry in self._attempting and not must_finish(entry.item)):
                     task.cancel()
                     dropped.append(entry.item)
             await asyncio.wait(tasks.values(), timeout=0.02)

@@ -27,6 +27,16 @@ def engine(
     )
 
 
+class LeapingClock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.time = 1_000.0
+
+    def now(self) -> float:
+        return self.time
+
+
 async def settled(made: Engine[str, str]) -> None:
     while made.lanes.count:
         await asyncio.sleep(0.001)
@@ -145,4 +155,65 @@ async def test_letting_go_ends_within_its_budget() -> None:
     await asyncio.sleep(0.01)
     await made.release(lambda _: True, must_finish=lambda _: True, budget_s=0.05)
     assert made.lanes.count == 0
+    task.cancel()
+
+
+async def test_a_turn_let_go_of_before_its_first_step_leaves_nothing_behind() -> None:
+    """A rebalance in the very step that gave the turn: release must end, and the slot must be free again."""
+    ran: list[str] = []
+
+    async def attempt(item: str) -> str:
+        ran.append(item)
+        return item
+
+    async def conclude(item: str, result: str) -> None:
+        pass
+
+    made = engine(attempt, conclude, max_running=1)
+    made.add(Entry("x", "a"))
+    task = asyncio.create_task(made.run())
+    # Both tasks are ready now: the engine gives the turn, then release runs, then the turn's task would begin.
+    releasing = asyncio.create_task(made.release(lambda _: True, must_finish=lambda _: False, budget_s=1))
+    async with asyncio.timeout(4):
+        await releasing
+    assert (ran, made.busy, made.in_flight, made.lanes.count) == ([], 0, 0, 0)
+    made.add(Entry("y", "a"))
+    await settled(made)
+    assert ran == ["y"]
+    task.cancel()
+
+
+async def test_a_cancellation_that_nobody_asked_for_does_not_lose_the_entry() -> None:
+    """A client that leaks a CancelledError of its own: the entry stays in its lane and is tried again."""
+    failures: list[str] = []
+    tries = 0
+
+    async def attempt(item: str) -> str:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise asyncio.CancelledError
+        return item
+
+    async def conclude(item: str, result: str) -> None:
+        pass
+
+    clock = LeapingClock()
+    made: Engine[str, str] = Engine(
+        Lanes(),
+        attempt=attempt,
+        conclude=conclude,
+        failed=lambda item, _: failures.append(item),
+        clock=clock,
+        max_running=1,
+    )
+    task = asyncio.create_task(made.run())
+    made.add(Entry("x", "a"))
+    while not failures:
+        await asyncio.sleep(0)
+    assert made.lanes.count == 1
+    clock.time += 10
+    made.wake()
+    await settled(made)
+    assert tries == 2
     task.cancel()
