@@ -74,6 +74,13 @@ def test_several_packages_and_numbers_for_one_line_all_go() -> None:
     assert not call.leaves_units_open
 
 
+def test_the_order_of_the_packages_makes_no_difference() -> None:
+    """By SKU over two lines: otherwise the pairing of lines and numbers would depend on it."""
+    packages = [package(A, item("sku:A")), package(B, item("sku:A"))]
+    walmart = Walmart({"1": line("A"), "2": line("A")})
+    assert statuses(made(shipped(*packages), walmart)) == statuses(made(shipped(*reversed(packages)), walmart))
+
+
 def test_a_line_that_does_not_exist_is_told_and_the_others_go() -> None:
     step = made(shipped(package(A, item("1"), item("9"), item("sku:X"))), Walmart({"1": line()}))
     assert statuses(step) == [("1", A, 1)]
