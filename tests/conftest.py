@@ -1,3 +1,3 @@
 """What every test may use."""
 
-pytest_plugins = ["tests.kafka_fixture"]
+pytest_plugins = ["tests.kafka_fixture", "tests.leaks"]

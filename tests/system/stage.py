@@ -23,22 +23,21 @@ from aiokafka.structs import ConsumerRecord
 from schemas import deadletter
 from schemas.events import ORDER_CANCELLED_TYPE, ORDER_SHIPPED_TYPE
 from schemas.results import SyncResult
+from tests.leaks import PLANTED_PERSON
 from worker.kafka import close_consumer
 from worker.sandbox.walmart.control import WalmartControl, WalmartProcess, running_walmart
 from worker.sandbox.worker_process import SECRET, WorkerProcess, sandbox_settings
 from worker.settings import TopicSettings
 
-PLANTED = ("Planted Person", "77 Planted Street", "planted@person.example", "555-0177")
-"""Personal data that test events carry in their return address."""
 ADDRESS = {
-    "name": PLANTED[0],
-    "address1": PLANTED[1],
+    "name": PLANTED_PERSON[0],
+    "address1": PLANTED_PERSON[1],
     "city": "Plantedville",
     "state": "CA",
     "postal_code": "94000",
     "country": "USA",
-    "email": PLANTED[2],
-    "day_phone": PLANTED[3],
+    "email": PLANTED_PERSON[2],
+    "day_phone": PLANTED_PERSON[3],
 }
 PARTITIONS = 3
 """Of the `topics` fixture."""
@@ -226,7 +225,7 @@ class Stage:
     async def search_for_leaks(self) -> None:
         """Fail if a secret or personal data is in anything the workers wrote."""
         orders = {entry.purchase_order_id for entry in await self.control.journal() if entry.purchase_order_id}
-        planted = [SECRET, *PLANTED]
+        planted = [SECRET, *PLANTED_PERSON]
         for order in list(orders)[:50]:
             planted += (await self.control.order(order)).personal_data
         written: dict[str, bytes] = {worker.log.name: worker.log.read_bytes() for worker in self.workers}
