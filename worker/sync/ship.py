@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from schemas.events import OrderShipped
 from schemas.walmart.order import Order, OrderLine
 from worker.outcome import Warned
@@ -11,6 +13,9 @@ from worker.sync.match import Box, Demand, Ledger, boxes_without_units, demands_
 from worker.sync.rules import Rules
 from worker.sync.ship_calls import Piece, ship_calls
 from worker.sync.tracking import canonical
+
+_TICK_S: Final = 0.002
+"""Markers keep milliseconds: a marker this close to the event's time is its own."""
 
 
 def plan_ship(
@@ -169,7 +174,7 @@ class _ShipPlanner:
 
     def _mark(self, old: str, new: str, *, freed: bool) -> None:
         known = self.superseded(old)
-        if known is None or known < self.at:
+        if known is None or known < self.at - _TICK_S:
             self.marks[old] = Mark(old, self.at)
         if freed:
             self.frees[new] = None
