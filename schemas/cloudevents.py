@@ -80,20 +80,23 @@ def _read(headers: Headers, value: bytes | None, *, whole: bool) -> CloudEvent |
     structured = media_type.startswith("application/cloudevents")
     if structured:
         attributes, problems = {}, []
-    known = known_of(attributes, None)
     charset = _charset(parameters)
     if charset not in ("", "utf-8", "utf8", "us-ascii", "ascii"):
-        return _undecodable("content-type", content_type, "charset must be utf-8", known)
+        return _undecodable("content-type", content_type, "charset must be utf-8", known_of(attributes, None))
     if structured and media_type not in (STRUCTURED_CONTENT_TYPE, "application/cloudevents"):
         batch = "; batches are not read, one event per record" if "batch" in media_type else ""
-        return _undecodable("content-type", content_type, f"must be {STRUCTURED_CONTENT_TYPE}{batch}", known)
+        return _undecodable(
+            "content-type", content_type, f"must be {STRUCTURED_CONTENT_TYPE}{batch}", known_of(attributes, None)
+        )
     if not value:
-        return _undecodable("value", None, "the record has no value, so there is no event in it", known)
+        return _undecodable(
+            "value", None, "the record has no value, so there is no event in it", known_of(attributes, None)
+        )
     if not structured and attributes and not _is_json(media_type):
-        return _undecodable("content-type", content_type, "must be application/json", known)
+        return _undecodable("content-type", content_type, "must be application/json", known_of(attributes, None))
     body = parse(value)
     if isinstance(body, NotJson):
-        return _undecodable("value", None, body.message, known)
+        return _undecodable("value", None, body.message, known_of(attributes, None))
     if structured:
         return _structured(body, whole=whole)
     if not attributes and not problems:
@@ -171,14 +174,13 @@ def _structured(body: Any, *, whole: bool) -> CloudEvent | ContractError:
         text = "must be one event, an object" + ("; batches are not read" if isinstance(body, list) else "")
         return _undecodable("value", None, text, Known(), shown(body))
     data = body.get("data")
-    known = known_of(body, data)
     if "data_base64" in body:
-        return _undecodable("data_base64", None, "must be absent: give the data as JSON in data", known)
+        return _undecodable("data_base64", None, "must be absent: give the data as JSON in data", known_of(body, data))
     content_type = body.get("datacontenttype")
     if content_type is not None and not (
         isinstance(content_type, str) and _is_json(content_type.partition(";")[0].strip().lower())
     ):
-        return _undecodable("datacontenttype", content_type, "must be application/json", known)
+        return _undecodable("datacontenttype", content_type, "must be application/json", known_of(body, data))
     return _event(body, data, "structured", [], whole=whole)
 
 
