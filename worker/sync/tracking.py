@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 _FORBIDDEN: Final = re.compile(r"[^0-9A-Za-z]+")
@@ -40,6 +41,7 @@ def clean(text: str) -> str:
     return _FORBIDDEN.sub("", unicodedata.normalize("NFKC", text))
 
 
+@lru_cache(maxsize=4_096)  # a plan asks ten times for the same few
 def canonical(text: str) -> str:
     """The form numbers are compared in: cleaned, upper case, without a USPS routing prefix (420 + ZIP code)."""
     number = clean(text).upper()
