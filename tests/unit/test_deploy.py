@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import runpy
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,29 @@ def test_one_version_of_a_package_in_all_locks() -> None:
         for name, version in re.findall(r"^([a-z0-9][^\s=]*)==([^\s;]+)", lock.read_text(), re.MULTILINE):
             versions.setdefault(name, set()).add(version)
     assert {name: found for name, found in versions.items() if len(found) > 1} == {}
+
+
+def asked_for(lock: str) -> set[str]:
+    """What a lock says stands in pyproject.toml itself."""
+    packages = re.split(r"^(?=[a-z0-9])", (DEPLOY / "requirements" / f"{lock}.txt").read_text(), flags=re.MULTILINE)
+    return {text.split("==")[0] for text in packages if re.search(r"pyproject\.toml|order-sync:", text)}
+
+
+def test_locks_are_as_new_as_pyproject() -> None:
+    """A dependency that came or went needs `make lock`."""
+    project = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())
+    extra, groups = project["project"]["optional-dependencies"], project["dependency-groups"]
+    runtime = names(project["project"]["dependencies"])
+    sandbox = runtime | names(extra["sandbox"]) | names(groups["build"])
+    assert asked_for("runtime") == runtime
+    assert asked_for("sandbox") == sandbox
+    assert asked_for("dev") == sandbox | names(groups["dev"])
+    assert asked_for("build") == names(groups["build"])
+    assert asked_for("installer") == names(groups["installer"])
+
+
+def names(requirements: list[str]) -> set[str]:
+    return {re.split(r"[<>=~!\[; ]", requirement)[0] for requirement in requirements}
 
 
 def test_production_ships_neither_java_nor_tests() -> None:
