@@ -89,6 +89,7 @@ class Worker:
             IntakeDoors(
                 accept=self._accept,
                 too_large=self._too_large,
+                unreadable=self._unreadable,
                 has_room=self._has_room,
                 let_go=self._let_go,
                 take_over=self._take_over,
@@ -216,6 +217,9 @@ class Worker:
 
     def _too_large(self, record: Record, epoch: int) -> None:
         self._enter(self._decoder.too_large(record, now=self.clock.now(), epoch=epoch))
+
+    def _unreadable(self, record: Record, epoch: int) -> None:
+        self._enter(self._decoder.unreadable(record, now=self.clock.now(), epoch=epoch))
 
     def _replay(self, replay: Replay) -> None:
         """A person asked for it: the original event, as it came, with what was confirmed."""

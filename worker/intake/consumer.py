@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import KafkaError, RecordTooLargeError
+from aiokafka.errors import CorruptRecordException, IllegalStateError, KafkaError, RecordTooLargeError
 from aiokafka.structs import ConsumerRecord
 
 from worker.delivery import Record
@@ -41,6 +41,8 @@ class IntakeDoors:
     """A record, and the epoch of the assignment it was read under."""
     too_large: Callable[[Record, int], None]
     """A record that could not be fetched: coordinates only."""
+    unreadable: Callable[[Record, int], None]
+    """A record that the client cannot take apart: coordinates only."""
     has_room: Callable[[], bool]
     """False while the windows are full."""
     let_go: Callable[[float], Awaitable[None]]
@@ -82,6 +84,10 @@ class Intake:
         self._consumer: AIOKafkaConsumer | None = None
         self._partition_counts: dict[str, int] = {}
         self._stopping = False
+        self._apart = False
+        """Each partition is asked on its own, because one of them holds something that the client cannot read."""
+        self._unreadable: set[TopicPartition] = set()
+        """Read one record at a time, until the one is found."""
         self.offsets = Offsets()
         self.committer = Committer(
             lambda: self._consumer, self.offsets, metrics, timeout_s=settings.kafka.request_timeout_seconds
@@ -128,9 +134,13 @@ class Intake:
                 await self._poll(consumer)
             except RecordTooLargeError as error:
                 self._too_large(error)
-            except KafkaError as error:
+            except (UnicodeDecodeError, CorruptRecordException) as error:
+                log.warning("poll_failed", error=type(error).__name__)
+                self._apart = True
+                await self._rewind(consumer)
+            except (KafkaError, TimeoutError) as error:
                 log.warning("poll_failed", error=type(error).__name__, detail=str(error)[:200])
-                if not error.retriable and type(error).__name__ in ("FencedInstanceIdError", "KafkaError"):
+                if type(error).__name__ in ("FencedInstanceIdError", "KafkaError"):
                     raise
                 await asyncio.sleep(1.0)
 
@@ -144,17 +154,79 @@ class Intake:
                 for topic, partition in self.assigned
                 if self._doors.may_read(partition)
             ]
+        if self._apart and wanted:
+            await self._poll_apart(consumer, wanted)
+            return
         batches = await consumer.getmany(
             *(wanted or [_NOWHERE]), timeout_ms=int((POLL_S if wanted else 0.02) * 1000), max_records=BATCH_RECORDS
         )
-        self.polled_at = asyncio.get_running_loop().time()
-        for partition, records in batches.items():
-            self._metrics.events_received.add(len(records), partition.topic)
-            for record in records:
-                self._accept(record)
+        self._take(batches)
         if batches:
             # A full buffer answers at once, every time: let the others run between two batches.
             await asyncio.sleep(0)
+
+    async def _poll_apart(self, consumer: AIOKafkaConsumer, wanted: list[TopicPartition]) -> None:
+        """Ask each partition on its own: what one of them raises costs the others nothing."""
+        for partition in wanted:
+            if not self._may_take(partition):
+                continue
+            most = 1 if partition in self._unreadable else BATCH_RECORDS
+            try:
+                self._take(
+                    await consumer.getmany(partition, timeout_ms=int(POLL_S * 1000 / len(wanted)), max_records=most)
+                )
+            except UnicodeDecodeError:
+                # A header name that is not UTF-8. The client raises for ever and does not tell where.
+                if partition in self._unreadable:
+                    await self._step_over(consumer, partition)
+                else:
+                    self._unreadable.add(partition)
+            except CorruptRecordException:
+                log.exception("partition_corrupt", topic=partition.topic, partition=partition.partition)
+
+    async def _step_over(self, consumer: AIOKafkaConsumer, partition: TopicPartition) -> None:
+        async with asyncio.timeout(self._settings.kafka.request_timeout_seconds):
+            offset = await consumer.position(partition)
+        if not self._may_take(partition):
+            return
+        log.error("record_unreadable", topic=partition.topic, partition=partition.partition, offset=offset)
+        self._seek(partition, offset + 1)
+        self._unreadable.discard(partition)
+        self._apart = bool(self._unreadable)
+        if self.offsets.started(partition.topic, partition.partition, offset, 0, self.epoch):
+            self._doors.unreadable(Record(partition.topic, partition.partition, offset, 0, None, None, ()), self.epoch)
+
+    async def _rewind(self, consumer: AIOKafkaConsumer) -> None:
+        """Go back to what was taken: a poll that raises has thrown away what it had drained of other partitions."""
+        async with asyncio.timeout(self._settings.kafka.request_timeout_seconds):
+            for place in self.assigned:
+                partition, offset = TopicPartition(*place), self.offsets.next_to_read(*place)
+                if offset is not None:
+                    self._seek(partition, offset)
+                elif not (await consumer.seek_to_committed(partition))[partition]:
+                    await consumer.seek_to_beginning(partition)
+
+    def _take(self, batches: dict[TopicPartition, list[ConsumerRecord]]) -> None:
+        self.polled_at = asyncio.get_running_loop().time()
+        for partition, records in batches.items():
+            if not self._may_take(partition):
+                # What is skipped once would be committed over.
+                self._seek(partition, records[0].offset)
+                continue
+            self._metrics.events_received.add(len(records), partition.topic)
+            for record in records:
+                self._accept(record)
+
+    def _may_take(self, partition: TopicPartition) -> bool:
+        # Asked again after each poll: a poll that a rebalance holds up returns records of the new assignment.
+        return tuple(partition) in self.assigned and self._doors.may_read(partition.partition)
+
+    def _seek(self, partition: TopicPartition, offset: int) -> None:
+        assert self._consumer is not None
+        try:
+            self._consumer.seek(partition, offset)
+        except IllegalStateError:
+            log.debug("not_assigned_any_more", topic=partition.topic, partition=partition.partition)
 
     def _accept(self, read: ConsumerRecord) -> None:
         if self.offsets.started(read.topic, read.partition, read.offset, read.timestamp, self.epoch):
@@ -168,6 +240,9 @@ class Intake:
     def _too_large(self, error: RecordTooLargeError) -> None:
         # aiokafka skips such a record and tells its place only in the error's arguments.
         partition, offset = error.args[1], error.args[2]
+        if not self._may_take(partition):
+            self._seek(partition, offset)
+            return
         log.error("record_too_large", topic=partition.topic, partition=partition.partition, offset=offset)
         if self.offsets.started(partition.topic, partition.partition, offset, 0, self.epoch):
             self._doors.too_large(Record(partition.topic, partition.partition, offset, 0, None, None, ()), self.epoch)
@@ -218,6 +293,8 @@ class Intake:
     async def _assigned(self, assigned: set[TopicPartition]) -> None:
         self.epoch += 1
         self._partition_counts.clear()
+        self._apart = False
+        self._unreadable.clear()
         self.assigned = frozenset((partition.topic, partition.partition) for partition in assigned)
         self.offsets.assign(set(self.assigned), self.epoch)
         self._doors.take_over(frozenset(partition for _, partition in self.assigned), self.epoch)

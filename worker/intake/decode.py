@@ -54,6 +54,11 @@ class Decoder:
         text = f"record {record.coordinates} is too large to be fetched (kafka.max_record_bytes)"
         return self._refused(record, Known(), Failure("event_too_large", text), now, epoch)
 
+    def unreadable(self, record: Record, *, now: float, epoch: int) -> Delivery:
+        """A record that the client could not take apart: only its coordinates are known."""
+        text = f"record {record.coordinates} cannot be read by a Kafka client: the name of a header is not UTF-8"
+        return self._refused(record, Known(), Failure("event_undecodable", text), now, epoch)
+
     @staticmethod
     def _refused(record: Record, known: Known, failure: Failure, now: float, epoch: int) -> Delivery:
         named = known.id is not None and known.source is not None

@@ -56,6 +56,13 @@ class Offsets:
             grew = True
         return grew
 
+    def next_to_read(self, topic: str, partition: int) -> int | None:
+        """The offset after the last record that was read; None when none was read under this assignment."""
+        state = self._partitions.get((topic, partition))
+        if state is None:
+            return None
+        return state.started[-1][0] + 1 if state.started else state.next_offset
+
     def to_commit(self) -> dict[tuple[str, int], int]:
         """Next offset to read per partition, where it differs from what was committed."""
         return {

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 import sys
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from worker.sandbox.kafka_config import free_port
+
 SECRET = "sandbox-secret"
 
 
 class WorkerDiedError(Exception):
     """The worker process ended although it should run; the text holds the end of its log."""
-
-
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nothing listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def to_toml(tree: dict[str, Any], prefix: str = "") -> str:
