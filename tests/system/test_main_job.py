@@ -204,7 +204,7 @@ async def test_metrics_and_health_are_served(stage: Stage) -> None:
     page = ""
     while "order_sync_results_total{" not in page or 'slo="good"} 0.0' in page:
         page = await stage.metrics(worker)  # it is counted a moment after the result can be read
-    assert 'order_sync_results_total{code="",effect="applied",operation="ship",status="succeeded"} 1.0' in page
+    assert 'order_sync_results_total{code="none",effect="applied",operation="ship",status="succeeded"} 1.0' in page
     assert 'order_sync_slo_events_total{slo="good"} 1.0' in page
 
 
