@@ -88,6 +88,7 @@ class Intake:
         """Each partition is asked on its own, because one of them holds something that the client cannot read."""
         self._unreadable: set[TopicPartition] = set()
         """Read one record at a time, until the one is found."""
+        self._must_rewind = False
         self.offsets = Offsets()
         self.committer = Committer(
             lambda: self._consumer, self.offsets, metrics, timeout_s=settings.kafka.request_timeout_seconds
@@ -136,8 +137,7 @@ class Intake:
                 self._too_large(error)
             except (UnicodeDecodeError, CorruptRecordException) as error:
                 log.warning("poll_failed", error=type(error).__name__)
-                self._apart = True
-                await self._rewind(consumer)
+                self._apart = self._must_rewind = True
             except (KafkaError, TimeoutError) as error:
                 log.warning("poll_failed", error=type(error).__name__, detail=str(error)[:200])
                 if type(error).__name__ in ("FencedInstanceIdError", "KafkaError"):
@@ -145,6 +145,8 @@ class Intake:
                 await asyncio.sleep(1.0)
 
     async def _poll(self, consumer: AIOKafkaConsumer) -> None:
+        if self._must_rewind:
+            await self._rewind(consumer)
         room = self._doors.has_room()
         self._metrics.intake_paused.set(0 if room else 1)
         wanted: list[TopicPartition] = []
@@ -205,6 +207,7 @@ class Intake:
                     self._seek(partition, offset)
                 elif not (await consumer.seek_to_committed(partition))[partition]:
                     await consumer.seek_to_beginning(partition)
+        self._must_rewind = False
 
     def _take(self, batches: dict[TopicPartition, list[ConsumerRecord]]) -> None:
         self.polled_at = asyncio.get_running_loop().time()
@@ -293,7 +296,7 @@ class Intake:
     async def _assigned(self, assigned: set[TopicPartition]) -> None:
         self.epoch += 1
         self._partition_counts.clear()
-        self._apart = False
+        self._apart = self._must_rewind = False
         self._unreadable.clear()
         self.assigned = frozenset((partition.topic, partition.partition) for partition in assigned)
         self.offsets.assign(set(self.assigned), self.epoch)

@@ -1,0 +1,171 @@
+"""The intake over a scripted client: nothing is taken too early, nothing that was skipped is committed over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import CorruptRecordException
+
+from worker.delivery import Record
+from worker.intake.consumer import Intake, IntakeDoors
+from worker.settings import Settings
+from worker.telemetry.metrics import Metrics
+
+SETTINGS = Settings.model_validate(
+    {"accounts": {"main": {"client_id": "c", "client_secret": "s"}}, "stores": {"us": {"account": "main"}}}
+)
+SHIPPED = SETTINGS.topics.order_shipped
+ONE, TWO = TopicPartition(SHIPPED, 0), TopicPartition(SHIPPED, 1)
+
+
+class Read(NamedTuple):
+    """A record as aiokafka gives it."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int = 0
+    key: bytes | None = b"k"
+    value: bytes | None = b"v"
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+
+
+class Poison(NamedTuple):
+    """An offset at which reading raises."""
+
+    error: Exception
+
+
+class Log:
+    """Partitions in memory, read the way aiokafka reads: what was drained before another partition raises is lost."""
+
+    def __init__(self, **partitions: list[Exception | None]) -> None:
+        self.records = {
+            TopicPartition(SHIPPED, int(name[1:])): [
+                Read(SHIPPED, int(name[1:]), offset) if error is None else Poison(error)
+                for offset, error in enumerate(errors)
+            ]
+            for name, errors in partitions.items()
+        }
+        self.positions = dict.fromkeys(self.records, 0)
+        self.before_answer: Callable[[], Any] = lambda: None
+
+    async def getmany(self, *asked: TopicPartition, timeout_ms: int, max_records: int) -> dict[TopicPartition, Any]:
+        await asyncio.sleep(0)
+        await_this, self.before_answer = self.before_answer, lambda: None
+        if (waiting := await_this()) is not None:
+            await waiting
+        drained = {}
+        for partition in asked:
+            records, position = [], self.positions.get(partition, 0)
+            for record in self.records.get(partition, [])[position : position + max_records]:
+                if isinstance(record, Poison):
+                    raise record.error
+                records.append(record)
+            if records:
+                self.positions[partition] = records[-1].offset + 1
+                drained[partition] = records
+        return drained
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        self.positions[partition] = offset
+
+    async def position(self, partition: TopicPartition) -> int:
+        return self.positions[partition]
+
+    async def seek_to_committed(self, partition: TopicPartition) -> dict[TopicPartition, int | None]:
+        return {partition: None}
+
+    async def seek_to_beginning(self, partition: TopicPartition) -> None:
+        self.positions[partition] = 0
+
+
+class World:
+    """An intake that owns what the log has."""
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        self.taken: list[tuple[int, int]] = []
+        self.unreadable: list[tuple[int, int]] = []
+        self.ready = True
+        self.intake = Intake(
+            SETTINGS,
+            Metrics(),
+            IntakeDoors(
+                accept=lambda record, _: self.taken.append((record.partition, record.offset)),
+                too_large=lambda *_: None,
+                unreadable=self._unreadable,
+                has_room=lambda: True,
+                let_go=self._let_go,
+                take_over=lambda *_: None,
+                may_read=lambda _: self.ready,
+            ),
+        )
+        self.intake._consumer = log
+
+    def _unreadable(self, record: Record, epoch: int) -> None:
+        assert epoch == self.intake.epoch
+        self.unreadable.append((record.partition, record.offset))
+
+    async def _let_go(self, budget_s: float) -> None:
+        pass
+
+    async def assigned(self) -> None:
+        await self.intake._assigned(set(self.log.records))
+
+    async def read(self, until: Callable[[], bool]) -> None:
+        running = asyncio.create_task(self.intake.run())
+        async with asyncio.timeout(4):
+            while not until():
+                await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.wait({running})
+
+
+async def test_records_of_a_poll_that_a_rebalance_held_up_wait_for_the_table() -> None:
+    """The poll was asked before the rebalance and answers after it: the dead letters are not read yet."""
+    world = World(Log(p0=[None] * 3))
+    await world.assigned()
+
+    async def rebalance() -> None:
+        await world.intake._revoked()
+        world.ready = False
+        await world.assigned()
+
+    world.log.before_answer = rebalance
+    await world.intake._poll(world.log)
+    assert world.taken == []
+    world.ready = True
+    await world.read(lambda: len(world.taken) == 3)
+    assert world.taken == [(0, 0), (0, 1), (0, 2)]
+
+
+@pytest.mark.parametrize("nothing_read_before", [True, False])
+async def test_what_a_failing_poll_had_drained_is_read_again(nothing_read_before: bool) -> None:
+    """Another partition's corrupt batch raises after this one was drained: its records must not be committed over."""
+    world = World(Log(p0=[None] * 5, p1=[CorruptRecordException("crc")]))
+    await world.assigned()
+    if not nothing_read_before:
+        world.log.records[ONE], later = world.log.records[ONE][:2], world.log.records[ONE]
+        await world.intake._poll_apart(world.log, [ONE])
+        world.log.records[ONE] = later
+    await world.read(lambda: len(world.taken) == 5)
+    assert world.taken == [(0, offset) for offset in range(5)]
+
+
+async def test_a_record_the_client_cannot_read_is_told_and_stepped_over() -> None:
+    """A header name that is not UTF-8 makes aiokafka raise for ever; the records around it are all taken, in order."""
+    broken = UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+    world = World(Log(p0=[None] * 4, p1=[None, None, broken, None, broken, None]))
+    await world.assigned()
+    await world.read(lambda: len(world.taken) == 8 and len(world.unreadable) == 2)
+    assert [offset for partition, offset in world.taken if partition == 0] == [0, 1, 2, 3]
+    assert [offset for partition, offset in world.taken if partition == 1] == [0, 1, 3, 5]
+    assert world.unreadable == [(1, 2), (1, 4)]
+    for partition, offset in (*world.taken, *world.unreadable):
+        world.intake.finished(Record(SHIPPED, partition, offset, 0, None, None, ()), world.intake.epoch)
+    assert world.intake.offsets.to_commit() == {(SHIPPED, 0): 4, (SHIPPED, 1): 6}
