@@ -245,6 +245,7 @@ class Worker:
             reused_identity(delivery)
             known, count = digest, 0
         self._known[delivery.key] = (known, count + 1)
+        delivery.known_as = delivery.key
         assert self._engine is not None
         self._engine.add(
             Entry(
@@ -268,11 +269,11 @@ class Worker:
             self._intake.finished(delivery.record, delivery.epoch)
 
     def _forget(self, delivery: Delivery) -> None:
-        digest, count = self._known.get(delivery.key, (0, 0))
+        digest, count = self._known.get(delivery.known_as, (0, 0))
         if count > 1:
-            self._known[delivery.key] = (digest, count - 1)
+            self._known[delivery.known_as] = (digest, count - 1)
         else:
-            self._known.pop(delivery.key, None)
+            self._known.pop(delivery.known_as, None)
 
     # -- windows, rebalances
 
@@ -287,6 +288,8 @@ class Worker:
 
     async def _let_go(self, budget_s: float) -> None:
         assert self._engine is not None
+        # A replay that were begun from here on would run on, unseen, while the partition's next owner runs it too.
+        self._room.hold()
         await self._engine.release(
             lambda _: True, must_finish=lambda delivery: delivery.progress.posting, budget_s=budget_s
         )
@@ -310,6 +313,10 @@ class Worker:
         if in_row == self.settings.limits.max_internal_errors:
             log.error("intake_stopped", reason="a run of unexpected exceptions", in_row=in_row)
             self._lanes.close(WORKER_GATE)
+        elif not in_row and WORKER_GATE in self._lanes.closed_gates:
+            # Something that was still running came through: not everything is broken.
+            log.warning("intake_goes_on")
+            self._lanes.open(WORKER_GATE)
 
     def _engine_failed(self, delivery: Delivery, error: BaseException) -> None:
         self.metrics.internal_errors.inc("report")
@@ -322,16 +329,17 @@ class Worker:
             await asyncio.sleep(LATE_CHECK_S)
             late_before = self.clock.now() - self.settings.timing.slo_seconds
             late = [
-                entry.item
+                entry
                 for entry in self._lanes
-                if not entry.running
-                and not entry.item.told_retrying
+                if not entry.item.told_retrying
                 and entry.item.happened_at < late_before
                 and entry.item.received_at < self.clock.now() - LATE_CHECK_S
             ]
-            for delivery in late:
-                delivery.told_retrying = True
-                await self._handling.still_retrying(delivery)
+            for entry in late:
+                # Looked at one by one: while the others were told it may have been settled, or let go of.
+                if not entry.running and not entry.gone:
+                    entry.item.told_retrying = True
+                    await self._handling.still_retrying(entry.item)
 
     def _observe_call(self, report: CallReport) -> None:
         outcome: CallOutcome = "ok" if report.kind is None else report.kind.value

@@ -79,7 +79,7 @@ class Delivery:
     refusal: Failure | None
     """Why the record is no event; exactly one of `event` and `refusal` is set."""
     key: str
-    """Identity `topic|source|id`, or the coordinates: also the key of its dead letter."""
+    """Identity `topic|source|id`, or the coordinates: also the key of its dead letter. May still become the latter."""
     lane: str
     """The order id; where that cannot be read the record's key; else the coordinates."""
     received_at: float
@@ -91,6 +91,8 @@ class Delivery:
     """Set when it was taken out of the waiting room instead of an input topic."""
     first_seen: float = 0.0
     progress: Progress = field(default_factory=Progress)
+    known_as: str = ""
+    """The key under which it is counted among the events in memory."""
     told_retrying: bool = False
     last_again: Again | None = None
     """Why it waits, after a try that did not settle it."""

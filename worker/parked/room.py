@@ -147,6 +147,7 @@ class Room:
                 and row.shipment == shipment
                 and row.store == (delivery.envelope.store or "")
                 and row.key != delivery.key
+                and _came_before(row, delivery.record)
             ]
         return closed
 
@@ -189,6 +190,10 @@ class Room:
         """These partition numbers are ours now (possibly anew): read them from the beginning."""
         self._partitions = partitions
         self.tail.follow(partitions)
+
+    def hold(self) -> None:
+        """The partitions are about to be given back: start no replay any more. The table stays as it is."""
+        self.tail.hold()
 
     async def run(self) -> None:
         """Follow the topic and keep house, until cancelled."""
@@ -273,6 +278,14 @@ class Room:
         return place
 
 
+def _came_before(row: Unfinished, record: Record) -> bool:
+    """A newer dead letter of a shipment may name packages that the success of an older event knows nothing of."""
+    topic, partition, offset = row.source
+    if (topic, partition) == (record.topic, record.partition):
+        return offset < record.offset
+    return row.event_time < record.timestamp_ms / 1000
+
+
 def _row(key: str, about: DeadLetterHeaders, place: Place, *, digest: int, now: float) -> Unfinished:
     assert about.state in ("dead", "waiting", "replay", "corrected")
     return Unfinished(
@@ -286,5 +299,6 @@ def _row(key: str, about: DeadLetterHeaders, place: Place, *, digest: int, now: 
         digest=digest,
         replay_number=about.replay_number,
         event_time=(about.timestamp_ms or 0) / 1000,
+        source=(about.topic or "", about.partition or 0, about.offset or 0),
         written_at=now,
     )

@@ -30,6 +30,8 @@ class Unfinished:
     """Markers: epoch seconds of the correcting event."""
     written_at: float
     """Epoch seconds of the record."""
+    source: tuple[str, int, int] = ("", 0, 0)
+    """Topic, partition and offset the event came from."""
 
 
 def marker_key(order: str, number: str) -> str:
@@ -77,6 +79,9 @@ class Table:
 
     def wrote(self, key: str, row: Unfinished | None, place: Place) -> None:
         """Apply a write of our own at once, before the tail has read it."""
+        known = self._rows.get(key)
+        if known is not None and known.place.partition == place.partition and known.place.offset > place.offset:
+            return
         self._own[key] = place.offset
         self._put(key, row)
 

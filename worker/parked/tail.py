@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import CorruptRecordException, KafkaError
 from aiokafka.structs import ConsumerRecord
 
 from worker.kafka import client_options, close_consumer
@@ -17,6 +17,7 @@ from worker.settings import Settings
 log = structlog.get_logger()
 
 POLL_S = 0.2
+RETRY_S = 1.0
 
 
 @dataclass(slots=True)
@@ -25,6 +26,8 @@ class _Assignment:
     ends: dict[int, int] = field(default_factory=dict)
     """Partition -> end offset when the assignment began: the table is caught up once that is read."""
     behind: set[int] = field(default_factory=set)
+    read: dict[int, int] = field(default_factory=dict)
+    """Partition -> offset after the last record that was read."""
 
 
 class Tail:
@@ -47,6 +50,7 @@ class Tail:
         self._caught_up = caught_up
         self._consumer: AIOKafkaConsumer | None = None
         self._wanted: frozenset[int] | None = None
+        self._held = False
         self._changed = asyncio.Event()
         self._ready: frozenset[int] = frozenset()
 
@@ -67,8 +71,14 @@ class Tail:
     def follow(self, partitions: frozenset[int]) -> None:
         """Follow these partitions from now on. Takes effect in `run`; nothing is ready until it has caught up."""
         self._wanted = partitions
+        self._held = False
         self._ready = frozenset()
         self._changed.set()
+
+    def hold(self) -> None:
+        """Nothing is ready any more, until the next `follow` has caught up."""
+        self._held = True
+        self._ready = frozenset()
 
     def is_ready(self, partition: int) -> bool:
         """True once the partition was read to the end it had when it was assigned."""
@@ -86,15 +96,27 @@ class Tail:
             try:
                 if self._wanted is not None and self._changed.is_set():
                     self._changed.clear()
-                    assignment = await self._assign(self._wanted)
+                    assignment = _Assignment(frozenset())
+                    assignment = await self._begin(self._wanted)
+                if assignment.behind:
+                    await self._look(assignment)
+                if self._changed.is_set():
+                    continue
                 if assignment.partitions:
                     await self._poll(assignment)
                 else:
                     await self._changed.wait()
             except (KafkaError, TimeoutError, ValueError) as error:
+                # Goes on where it was. From the beginning would mean with an empty table, under events that run.
                 log.warning("dead_letter_tail_failed", error=type(error).__name__, detail=str(error)[:200])
-                self._changed.set()
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(RETRY_S)
+
+    async def _begin(self, partitions: frozenset[int]) -> _Assignment:
+        try:
+            return await self._assign(partitions)
+        except BaseException:
+            self._changed.set()
+            raise
 
     async def _assign(self, partitions: frozenset[int]) -> _Assignment:
         consumer = self._consumer
@@ -108,21 +130,25 @@ class Tail:
         async with asyncio.timeout(self._settings.kafka.request_timeout_seconds):
             await consumer.seek_to_beginning(*whole)
             ends = await consumer.end_offsets(whole)
-        assignment = _Assignment(partitions, {place.partition: end for place, end in ends.items()}, set(partitions))
-        await self._look(assignment)
-        return assignment
+        return _Assignment(partitions, {place.partition: end for place, end in ends.items()}, set(partitions))
 
     async def _poll(self, assignment: _Assignment) -> None:
         consumer = self._consumer
         assert consumer is not None
-        batches = await consumer.getmany(timeout_ms=int(POLL_S * 1000), max_records=2_000)
+        try:
+            batches = await consumer.getmany(timeout_ms=int(POLL_S * 1000), max_records=2_000)
+        except (CorruptRecordException, ValueError):
+            # What the client had drained of other partitions is lost with it.
+            for partition in assignment.partitions:
+                whole = TopicPartition(self._settings.topics.dead_letter, partition)
+                consumer.seek(whole, assignment.read.get(partition, 0))
+            raise
         if self._changed.is_set():
             return
-        for records in batches.values():
+        for place, records in batches.items():
             for record in records:
                 self._read(record)
-        if assignment.behind:
-            await self._look(assignment)
+            assignment.read[place.partition] = records[-1].offset + 1
         if batches:
             await asyncio.sleep(0)
 
@@ -133,7 +159,7 @@ class Tail:
         for partition in list(assignment.behind):
             async with asyncio.timeout(self._settings.kafka.request_timeout_seconds):
                 position = await consumer.position(TopicPartition(self._settings.topics.dead_letter, partition))
-            if self._changed.is_set():
+            if self._changed.is_set() or self._held:
                 return
             if position >= assignment.ends.get(partition, 0):
                 assignment.behind.discard(partition)

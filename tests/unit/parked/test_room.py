@@ -87,8 +87,10 @@ class World:
             room._caught_up(partition)
 
 
-def delivery(key: str = "t|/s|e1", *, shipment: str | None = "S1", value: bytes = b"{}", **more: Any) -> Delivery:
-    record = Record("t", 2, 7, int(NOW * 1000), b"PO1", value, (("x", b"y"), ("order-sync-code", b"theirs")))
+def delivery(
+    key: str = "t|/s|e1", *, shipment: str | None = "S1", value: bytes = b"{}", offset: int = 7, **more: Any
+) -> Delivery:
+    record = Record("t", 2, offset, int(NOW * 1000), b"PO1", value, (("x", b"y"), ("order-sync-code", b"theirs")))
     envelope = Envelope("/s", "e1", "ty", NOW, "us", "PO1", "100", shipment)
     return Delivery(record, None, envelope, None, key, "PO1", NOW, first_seen=NOW, **more)
 
@@ -128,10 +130,33 @@ async def test_success_closes_its_own_dead_letter_and_older_ones_of_the_shipment
     world = World()
     await world.room.put_dead(delivery("t|/s|first"), FAILED)
     await world.room.put_dead(delivery("t|/s|other-shipment", shipment="S2"), FAILED)
-    await world.room.settle(delivery("t|/s|second"))
+    await world.room.settle(delivery("t|/s|second", offset=8))
     assert [row.key for row in world.room.table] == ["t|/s|other-shipment"]
     assert world.log.records[-1].value is None
     assert world.log.records[-1].key == b"t|/s|first"
+
+
+async def test_the_success_of_an_older_event_leaves_a_newer_dead_letter_of_its_shipment() -> None:
+    """Both are dead, the first is replayed: the packages that only the second one names are still to be shipped."""
+    world = World()
+    await world.room.put_dead(delivery("t|/s|first", offset=7), FAILED)
+    await world.room.put_dead(delivery("t|/s|second", offset=8), FAILED)
+    await world.room.settle(delivery("t|/s|first", offset=7))
+    assert [row.key for row in world.room.table] == ["t|/s|second"]
+
+
+async def test_no_replay_begins_once_the_partitions_are_being_given_back() -> None:
+    """The next owner runs it; what is concluded meanwhile still finds its rows in the table."""
+    world = World()
+    world.restore()
+    await world.room.put_dead(delivery(), FAILED)
+    world.room.hold()
+    about = DeadLetterHeaders(state="replay", key=b"PO1", topic="t", partition=2, offset=7, replay_number=1)
+    value, headers = deadletter.write(about, b"{}", ())
+    await world.log.send(SETTINGS.topics.dead_letter, key=b"t|/s|e1", value=value, headers=headers, partition=2)
+    world.room._read(world.log.records[-1])
+    assert world.replays == []
+    assert world.room.table.get("t|/s|e1") is not None
 
 
 async def test_a_success_without_a_dead_letter_writes_nothing() -> None:
