@@ -130,6 +130,10 @@ class Lanes(Generic[T]):
                 self._remove(lane, entry)
                 dropped.append(entry)
             self._after(name, lane)
+        if dropped:
+            # A timer would keep its entry in memory until it is due.
+            self._timers = [timer for timer in self._timers if not timer[2].gone]
+            heapq.heapify(self._timers)
         return dropped
 
     def close(self, gate: str) -> None:
@@ -195,6 +199,8 @@ class Lanes(Generic[T]):
             self._list(name, lane)
         else:
             del self._lanes[name]
+            for held in self._held.values():
+                held.discard(name)
 
     def _list(self, name: str, lane: _Lane[T]) -> None:
         if not lane.listed and lane.running is None:

@@ -166,3 +166,18 @@ def test_backoff_stays_within_its_bounds(tries: int) -> None:
     ceiling = min(30, 0.5 * 2 ** min(tries - 1, 30))
     assert all(ceiling / 10 <= delay <= ceiling for delay in delays)
     assert max(delays) - min(delays) > ceiling / 2, "jitter spreads"
+
+
+def test_nothing_is_kept_of_what_was_dropped() -> None:
+    """A paused store's gate never opens, and each rebalance drops and brings back other orders."""
+    lanes: Lanes[str] = Lanes()
+    lanes.close("store")
+    for number in range(50):
+        lanes.add(entry(f"held {number}", lane=f"held {number}", gates=("store",)))
+        waiting = entry(f"waits {number}", lane=f"waits {number}")
+        lanes.add(waiting)
+        assert lanes.take(0.0) is waiting
+        lanes.retry(waiting, at=1e9)
+        assert lanes.take(0.0) is None
+        assert len(lanes.drop(lambda _: True)) == 2
+    assert (len(lanes), lanes.count, lanes._timers, lanes._held["store"]) == (0, 0, [], set())
