@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -121,8 +122,16 @@ class Publisher:
         # stop() may hang with the broker down, or leak a CancelledError of its own.
         task = asyncio.ensure_future(producer.stop())
         done, _ = await asyncio.wait({task}, timeout=self._settings.request_timeout_seconds)
-        if not done:
-            task.cancel()
-            await asyncio.wait({task}, timeout=1)
-        elif not task.cancelled() and task.exception() is not None:
+        if done and not task.cancelled() and task.exception() is None:
+            return
+        if done and not task.cancelled():
             log.warning("producer_close_failed", error=type(task.exception()).__name__)
+        # Its sender would go on and write what was given up, after newer records of the same key: a dead letter after
+        # its tombstone, or the other way round.
+        task.cancel()
+        ending: set[asyncio.Future[Any]] = {task, asyncio.ensure_future(producer.client.close())}
+        sender = producer._sender.sender_task if producer._sender is not None else None
+        if sender is not None:
+            sender.cancel()
+            ending.add(sender)
+        await asyncio.wait(ending, timeout=2)

@@ -1,0 +1,62 @@
+"""A broker of the test's own goes away (kill -9) and comes back: nothing is lost, nothing given up is written later."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from tests.kafka_fixture import new_names
+from worker.kafka import NotPublishedError
+from worker.report.publisher import Publisher
+from worker.sandbox.kafka import EmbeddedKafka, create_topics
+from worker.settings import KafkaSettings, TopicSettings
+
+pytestmark = [pytest.mark.integration, pytest.mark.faults, pytest.mark.timeout(180)]
+
+
+@pytest.fixture
+async def broker() -> AsyncIterator[EmbeddedKafka]:
+    """A broker that may be killed."""
+    async with EmbeddedKafka() as kafka:
+        yield kafka
+
+
+@pytest.fixture
+async def names(broker: EmbeddedKafka) -> TopicSettings:
+    """Topics on it."""
+    names = new_names()
+    await create_topics(broker.bootstrap_servers, names)
+    return names
+
+
+async def test_what_a_producer_gave_up_is_not_written_when_the_broker_is_back(
+    broker: EmbeddedKafka, names: TopicSettings
+) -> None:
+    """It would come after newer records of its key: a dead letter after its tombstone."""
+    settings = KafkaSettings(bootstrap_servers=broker.bootstrap_servers, request_timeout_seconds=1)
+    publisher = Publisher(settings)
+    await publisher.start()
+    await publisher.send(names.dead_letter, key=b"k", value=b"first", headers=[], partition=0)
+    broker.kill()
+    with pytest.raises(NotPublishedError):
+        await publisher.send(names.dead_letter, key=b"k", value=b"given up", headers=[], partition=0)
+    await broker.restart()
+    await publisher.send(names.dead_letter, key=b"k", value=None, headers=[], partition=0)
+    await asyncio.sleep(3)
+    consumer = AIOKafkaConsumer(bootstrap_servers=broker.bootstrap_servers, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        whole = TopicPartition(names.dead_letter, 0)
+        consumer.assign([whole])
+        (end,) = (await consumer.end_offsets([whole])).values()
+        values: list[bytes | None] = []
+        while await consumer.position(whole) < end:
+            for records in (await consumer.getmany(timeout_ms=200)).values():
+                values += [record.value for record in records]
+    finally:
+        await consumer.stop()
+        await publisher.stop()
+    assert values == [b"first", None]
