@@ -86,8 +86,8 @@ class Intake:
         self._stopping = False
         self._apart = False
         """Each partition is asked on its own, because one of them holds something that the client cannot read."""
-        self._unreadable: set[TopicPartition] = set()
-        """Read one record at a time, until the one is found."""
+        self._unreadable: dict[TopicPartition, bool] = {}
+        """Read one record at a time, until the one is found (then True) and one behind it could be read."""
         self._must_rewind = False
         self.offsets = Offsets()
         self.committer = Committer(
@@ -174,15 +174,19 @@ class Intake:
                 continue
             most = 1 if partition in self._unreadable else BATCH_RECORDS
             try:
-                self._take(
-                    await consumer.getmany(partition, timeout_ms=int(POLL_S * 1000 / len(wanted)), max_records=most)
+                batches = await consumer.getmany(
+                    partition, timeout_ms=int(POLL_S * 1000 / len(wanted)), max_records=most
                 )
+                self._take(batches)
+                if batches and self._unreadable.get(partition):
+                    del self._unreadable[partition]
+                    self._apart = bool(self._unreadable)
             except UnicodeDecodeError:
                 # A header name that is not UTF-8. The client raises for ever and does not tell where.
                 if partition in self._unreadable:
                     await self._step_over(consumer, partition)
                 else:
-                    self._unreadable.add(partition)
+                    self._unreadable[partition] = False
             except CorruptRecordException:
                 log.exception("partition_corrupt", topic=partition.topic, partition=partition.partition)
 
@@ -193,8 +197,7 @@ class Intake:
             return
         log.error("record_unreadable", topic=partition.topic, partition=partition.partition, offset=offset)
         self._seek(partition, offset + 1)
-        self._unreadable.discard(partition)
-        self._apart = bool(self._unreadable)
+        self._unreadable[partition] = True
         if self.offsets.started(partition.topic, partition.partition, offset, 0, self.epoch):
             self._doors.unreadable(Record(partition.topic, partition.partition, offset, 0, None, None, ()), self.epoch)
 

@@ -56,7 +56,9 @@ class Decoder:
 
     def unreadable(self, record: Record, *, now: float, epoch: int) -> Delivery:
         """A record that the client could not take apart: only its coordinates are known."""
-        text = f"record {record.coordinates} cannot be read by a Kafka client: the name of a header is not UTF-8"
+        text = (
+            f"record {record.coordinates} cannot be read: a header name in it, or before it in its batch, is not UTF-8"
+        )
         return self._refused(record, Known(), Failure("event_undecodable", text), now, epoch)
 
     @staticmethod
