@@ -228,6 +228,7 @@ class Worker:
         delivery.key = replay.key
         delivery.room_place = replay.place
         delivery.replay_number = about.replay_number
+        delivery.first_seen = about.first_seen or delivery.first_seen
         delivery.progress.attempts = about.attempts
         if about.confirmed is None:
             delivery.event = None

@@ -153,9 +153,10 @@ class Handling:
         return Retry(at=now + delay, lets_pass=again.trouble is Trouble.SHIPMENTS)
 
     def _given_up(self, delivery: Delivery, now: float) -> bool:
-        waited = now - delivery.first_seen
+        # A replay has its own time: what was first seen days ago would be given up at the first hiccup.
+        since = delivery.received_at if delivery.replay_number else delivery.first_seen
         return (
-            waited >= self._settings.timing.give_up_after_hours * 3600
+            now - since >= self._settings.timing.give_up_after_hours * 3600
             and delivery.progress.attempts >= self._settings.limits.min_tries
         )
 

@@ -155,6 +155,17 @@ async def test_each_trouble_waits_in_its_own_way() -> None:
     assert waits[Trouble.UNKNOWN][2].waited_retry_s == pytest.approx(3)
 
 
+async def test_a_replay_of_an_old_event_has_its_own_time() -> None:
+    """First seen days ago and tried often: it is not given up at the first hiccup."""
+    world, one = World(), delivery()
+    one.replay_number, one.first_seen, one.progress.attempts = 1, NOW - 5 * 86_400, 9
+    world.rooms.outcome = again(Trouble.NOT_SENT)
+    assert isinstance(await world.turn(one), Retry)
+    world.clock.time += 3_601
+    assert await world.turn(one) is None
+    assert len(world.rooms.concluded) == 1
+
+
 async def test_it_is_given_up_after_the_time_and_the_tries_under_its_own_code() -> None:
     world, one = World(), delivery()
     world.rooms.outcome = again(Trouble.NOT_SENT)

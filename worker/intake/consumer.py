@@ -8,6 +8,7 @@ would throw the prefetched records away, and not polling at all would cost the m
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -198,8 +199,7 @@ class Intake:
         log.error("record_unreadable", topic=partition.topic, partition=partition.partition, offset=offset)
         self._seek(partition, offset + 1)
         self._unreadable[partition] = True
-        if self.offsets.started(partition.topic, partition.partition, offset, 0, self.epoch):
-            self._doors.unreadable(Record(partition.topic, partition.partition, offset, 0, None, None, ()), self.epoch)
+        self._accept_unfetched(partition, offset, self._doors.unreadable)
 
     async def _rewind(self, consumer: AIOKafkaConsumer) -> None:
         """Go back to what was taken: a poll that raises has thrown away what it had drained of other partitions."""
@@ -250,8 +250,13 @@ class Intake:
             self._seek(partition, offset)
             return
         log.error("record_too_large", topic=partition.topic, partition=partition.partition, offset=offset)
-        if self.offsets.started(partition.topic, partition.partition, offset, 0, self.epoch):
-            self._doors.too_large(Record(partition.topic, partition.partition, offset, 0, None, None, ()), self.epoch)
+        self._accept_unfetched(partition, offset, self._doors.too_large)
+
+    def _accept_unfetched(self, partition: TopicPartition, offset: int, door: Callable[[Record, int], None]) -> None:
+        # Its own time is not known; 1970 would show as decades of lag and latency.
+        now_ms = int(time.time() * 1000)
+        if self.offsets.started(partition.topic, partition.partition, offset, now_ms, self.epoch):
+            door(Record(partition.topic, partition.partition, offset, now_ms, None, None, ()), self.epoch)
 
     def finished(self, record: Record, epoch: int) -> None:
         """The record is settled and everything about it is acknowledged: its offset may be committed."""

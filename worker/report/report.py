@@ -81,7 +81,7 @@ class Report:
     async def still_retrying(self, delivery: Delivery, again: Again, *, account: str | None) -> None:
         """Publish the one `retrying` result of an event. Raises NotPublishedError."""
         message = result.of_retrying(delivery, again, account=account, now=self._clock.now())
-        await self._send(delivery, message.model_dump_json().encode(), result.headers(message))
+        await self._send(delivery, result.encode(message), result.headers(message))
         self._metrics.still_retrying(
             again,
             effect=message.effect,
@@ -94,7 +94,7 @@ class Report:
         message = result.of_verdict(
             delivery, verdict, account=account, now=now, dead_letter=place, topic=self._room_topic
         )
-        await self._send(delivery, message.model_dump_json().encode(), result.headers(message))
+        await self._send(delivery, result.encode(message), result.headers(message))
         return now
 
     async def _send(self, delivery: Delivery, value: bytes, headers: list[tuple[str, bytes]]) -> None:

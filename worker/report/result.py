@@ -32,6 +32,8 @@ _NAMESPACE: Final = uuid.UUID("7d0f3b52-9f0c-5b0e-8a52-3d0f6f1b6a01")
 MAX_LINES: Final = 2_000
 """Lines told in one result; a result must fit its topic whatever the event asked."""
 MAX_WARNINGS: Final = 100
+MAX_BYTES: Final = 1_000_000
+"""Of a result's value: below Kafka's default limit of 1 MiB. One that never fits would hold its partition for ever."""
 
 
 def result_id(key: str, replay_number: int, status: str, effect: str, code: str | None) -> str:
@@ -143,6 +145,16 @@ def _result(
             for call in (verdict.planned if verdict else ())
         ],
     )
+
+
+def encode(result: SyncResult) -> bytes:
+    """The record's value. Its lists are cut where names of hundreds of characters would make it too large."""
+    value = result.model_dump_json().encode()
+    lists = ("planned", "warnings", "inventory", "lines")
+    while len(value) > MAX_BYTES and any(getattr(result, name) for name in lists):
+        result = result.model_copy(update={name: (told := getattr(result, name))[: len(told) // 2] for name in lists})
+        value = result.model_dump_json().encode()
+    return value
 
 
 def headers(result: SyncResult) -> list[tuple[str, bytes]]:

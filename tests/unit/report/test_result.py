@@ -15,7 +15,7 @@ from worker.outcome import (
     Verdict,
     Warned,
 )
-from worker.report.result import MAX_LINES, headers, of_retrying, of_verdict, result_id
+from worker.report.result import MAX_BYTES, MAX_LINES, encode, headers, of_retrying, of_verdict, result_id
 
 NOW = 1_795_000_000.0
 
@@ -106,3 +106,24 @@ def test_every_action_names_no_unfilled_placeholder() -> None:
         )
         assert made.error is not None
         assert "{" not in made.error.action
+
+
+def test_a_result_fits_its_topic_whatever_the_event_asked() -> None:
+    """One that is refused for its size would be written again and again, and hold its partition for ever."""
+    lines = tuple(
+        LineOutcome(str(n), "\U0001f69a" * 200, 1, "1Z" * 100, "rejected", "line_not_found") for n in range(2_000)
+    )
+    calls = (PlannedRequest("POST", "/v3", {"skus": ["x" * 200] * 10_000}),)
+    made = of_verdict(
+        delivery(),
+        Verdict("ship", "none", Failure("line_not_found", "no"), lines=lines, planned=calls),
+        account="main", now=NOW, dead_letter=Place(3, 9), topic="dl",
+    )  # fmt: skip
+    assert len(made.model_dump_json().encode()) > 2 * MAX_BYTES
+    value = encode(made)
+    assert len(value) <= MAX_BYTES
+    told = SyncResult.model_validate_json(value)
+    assert told.result_id == made.result_id
+    assert 100 < len(told.lines) < 2_000
+    small = of_verdict(delivery(), Verdict("ship", "applied"), account="main", now=NOW, dead_letter=None, topic="dl")
+    assert encode(small) == small.model_dump_json().encode()
