@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import platform
 import sys
@@ -29,6 +30,7 @@ def main() -> None:
     asked = parser.parse_args()
     if sys.platform != "linux":
         raise SystemExit("the benchmarks read /proc: Linux only")
+    logging.basicConfig(level=logging.ERROR)  # fresh topics make the Kafka client complain, and try again
     begun = time.monotonic()
     figures = asyncio.run(_measure(asked.only or list(MEASUREMENTS), QUICK if asked.quick else FULL))
     _say("")

@@ -44,7 +44,7 @@ FULL: Final = Effort(
     latency_runs=3,
     latency_seconds=30,
     backlog=200_000,
-    backlog_runs=1,
+    backlog_runs=3,
 )
 QUICK: Final = Effort(
     runs=3,
