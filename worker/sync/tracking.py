@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+LONGEST: Final = 60
+"""Characters of a canonical number. No carrier has numbers half as long, and what is confirmed under a number is kept
+in a header of the dead letter."""
+
 _FORBIDDEN: Final = re.compile(r"[^0-9A-Za-z]+")
 _UPS: Final = re.compile(r"1Z[0-9A-Z]{15}[0-9]")
 _IMPB: Final = re.compile(r"9[2-5](?:[0-9]{18}|[0-9]{20}|[0-9]{24})")
@@ -60,6 +64,14 @@ def read_number(told: str | None, purchase_order_id: str, commerce_order_id: str
     if not number or _loses_letters(text):
         return TrackingNumber(
             text, number, form, "tracking_number_invalid", f'tracking number "{text}" has no usable characters'
+        )
+    if len(form) > LONGEST:
+        return TrackingNumber(
+            text,
+            number,
+            form,
+            "tracking_number_invalid",
+            f'tracking number "{text[:20]}…" has more than {LONGEST} characters',
         )
     if form in (canonical(purchase_order_id), canonical(commerce_order_id)):
         return TrackingNumber(
