@@ -70,7 +70,7 @@ async def test_workers_join_and_leave_under_load(stage: Stage, seed: int) -> Non
 
     running = [await stage.worker(kafka=QUICK)]
     loading = asyncio.create_task(load())
-    for _ in range(6):
+    for _ in range(4):
         if len(running) < 3 and (len(running) < 2 or draw.random() < 0.5):
             running.append(await stage.worker(kafka=QUICK))
         else:
