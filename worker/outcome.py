@@ -172,7 +172,7 @@ class Progress:
     failed_tries: int = 0
     """Consecutive tries that ended in Again; drives the backoff and `min_tries`."""
     waits: int = 0
-    """Of those, tries that only read and waited: they do not count towards `min_tries`."""
+    """Of those, tries that did not end in a refusal without a cause: they do not count towards `min_tries`."""
     confirmed: tuple[ConfirmedUnits, ...] = ()
     """Totals Walmart showed once this event's calls had worked; numbers in canonical form."""
     unsettled: Unsettled | None = None

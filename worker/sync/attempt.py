@@ -15,6 +15,7 @@ from worker.delivery import Delivery, Event
 from worker.errors import Failure
 from worker.outcome import Again, Outcome, Progress, Refusal, Trouble, Unsettled, Warned
 from worker.sync.calls import Acknowledge, Call, Cancel, Correct, Key, Memory, Plan, Write
+from worker.sync.doors import number_on_line
 from worker.sync.finish import finish
 from worker.sync.judge import about_state, again_for, no_cause, refusal
 from worker.sync.plan import plan
@@ -47,6 +48,12 @@ class Attempt:
         self.acknowledged = False
 
     async def run(self) -> Outcome:
+        outcome = await self._run()
+        if isinstance(outcome, Again) and outcome.trouble is not Trouble.NO_CAUSE:
+            self.progress.waits += 1
+        return outcome
+
+    async def _run(self) -> Outcome:
         order = await self._read()
         if not isinstance(order, Order):
             return order
@@ -63,6 +70,9 @@ class Attempt:
                 return self._ours("the marker of a corrected tracking number could not be written", order)
             call = self._next(step)
             if call is None:
+                if self.progress.applied or any(line.fate == "shown" for line in step.lines):
+                    # An old read must not take back for the next event what this one has seen.
+                    order = self.room.orders.remember(self.rules.account, order, self.room.clock.now())
                 return self._waiting(step, order) or await finish(
                     self.room, self.api, self.rules, self.data, step, order, self.progress
                 )
@@ -82,7 +92,7 @@ class Attempt:
             self.rules,
             self.room.clock.now(),
             at=self._happened_at(),
-            superseded=lambda number: self.room.corrections.superseded_at(self.order_id, number),
+            superseded=lambda key: self.room.corrections.superseded_at(self.order_id, number_on_line(key)),
             memory=Memory(progress.confirmed, self.sent, progress.refused, progress.one_by_one, self.acknowledged),
         )
         self._warn(*step.warnings)
@@ -104,10 +114,11 @@ class Attempt:
     async def _mark(self, step: Plan) -> bool:
         corrections = self.room.corrections
         for mark in step.marks:
-            if not await corrections.mark(self.order_id, mark.number, mark.event_time, self.delivery):
+            number = number_on_line((mark.line_number, mark.number))
+            if not await corrections.mark(self.order_id, number, mark.event_time, self.delivery):
                 return False
-        for number in step.frees:
-            if not await corrections.free(self.order_id, number, self.delivery):
+        for key in step.frees:
+            if not await corrections.free(self.order_id, number_on_line(key), self.delivery):
                 return False
         return True
 
@@ -121,11 +132,11 @@ class Attempt:
         if held or now < until:
             text = "Walmart refused what its order still shows as possible: waiting until that cannot be an old read"
             failure = Failure("outcome_unknown", text)
-            return self._wait(Trouble.UNKNOWN, failure, order, min(READ_AGAIN_S, max(0.0, until - now)))
+            return self._again(Trouble.UNKNOWN, failure, order, min(READ_AGAIN_S, max(0.0, until - now)))
         waiting = sum(line.quantity for line in step.lines if line.fate == "waiting")
         if waiting:
             text = f"{waiting} unit(s) to cancel wait for shipments: Walmart takes no partial cancellation"
-            return self._wait(Trouble.SHIPMENTS, Failure("waiting_for_shipments", text), order)
+            return self._again(Trouble.SHIPMENTS, Failure("waiting_for_shipments", text), order)
         return None
 
     def _pending(self, step: Plan) -> list[Refusal]:
@@ -168,7 +179,7 @@ class Attempt:
         if unsettled.leaves_open and now < unsettled.believe_at:
             text = "a call may or may not have worked; the order is read until that is known"
             wait = min(READ_AGAIN_S, unsettled.believe_at - now)
-            return self._wait(Trouble.UNKNOWN, Failure("outcome_unknown", text), order, wait)
+            return self._again(Trouble.UNKNOWN, Failure("outcome_unknown", text), order, wait)
         second = await self._read()
         if not isinstance(second, Order):
             return second
@@ -208,6 +219,8 @@ class Attempt:
         again = again_for(answer, self.operation, order.status, write=False)
         if again is not None:
             return again
+        if answer.kind is CallKind.REFUSED_WITHOUT_CAUSE and not self._tried_enough():
+            return no_cause(answer, self.operation, order.status)
         self._warn(Warned("acknowledge_refused", answer.message[:300]))
         return order
 
@@ -273,7 +286,8 @@ class Attempt:
         if error.kind is CallKind.REFUSED_WITHOUT_CAUSE and not self._tried_enough():
             return no_cause(error, self.operation, read.status)
         now = self.room.clock.now()
-        doubtful = error.kind is CallKind.REFUSED and not error.malformed and about_state(error)
+        named = error.kind is CallKind.REFUSED and not error.malformed
+        doubtful = named and about_state(error, correction=isinstance(call, Correct))
         final_at = now + self.timing.read_lag_seconds if doubtful else now
         if len(call.keys) > 1:
             self._take_apart(call, final_at)
@@ -313,10 +327,6 @@ class Attempt:
     def _tried_enough(self) -> bool:
         """Counting the present try."""
         return self.progress.failed_tries + 1 - self.progress.waits >= self.min_tries
-
-    def _wait(self, trouble: Trouble, failure: Failure, order: Order, after_s: float | None = None) -> Again:
-        self.progress.waits += 1
-        return self._again(trouble, failure, order, after_s)
 
     def _again(self, trouble: Trouble, failure: Failure, order: Order, after_s: float | None = None) -> Again:
         return Again(trouble, failure, after_s, self.operation, order.status)

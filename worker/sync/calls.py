@@ -15,8 +15,8 @@ from worker.outcome import ConfirmedUnits, Refusal, Warned
 Key = tuple[str, str | None]
 """Line number and canonical tracking number (None: cancelled units)."""
 
-Superseded = Callable[[str], float | None]
-"""Canonical number -> when (epoch seconds) it was corrected away, or None."""
+Superseded = Callable[[Key], float | None]
+"""Line and canonical number -> when (epoch seconds) the number was corrected away on that line, or None."""
 
 
 class Acknowledge(NamedTuple):
@@ -66,7 +66,8 @@ class Correct:
     seller_order_id: str | None
     override: bool
     return_address: Mapping[str, str] | None
-    leaves_units_open: bool = False
+    leaves_units_open: bool = True
+    """As if: Walmart may take a repeat, which would move units that stay, or undo a later correction."""
 
     @property
     def quantities(self) -> tuple[int, ...]:
@@ -142,8 +143,9 @@ class Problem(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """A number that this event corrects away (canonical)."""
+    """A number (canonical) that this event corrects away on one line."""
 
+    line_number: str
     number: str
     event_time: float
 
@@ -175,8 +177,8 @@ class Plan:
     warnings: tuple[Warned, ...] = ()
     marks: tuple[Mark, ...] = ()
     """To be written before anything is sent."""
-    frees: tuple[str, ...] = ()
-    """Numbers corrected back to: their marker goes, after `marks` are written."""
+    frees: tuple[Key, ...] = ()
+    """Lines and numbers corrected back to: their marker goes, after `marks` are written."""
     superseded: bool = False
     """Some units were left alone because their number was corrected away."""
     reason: str | None = None

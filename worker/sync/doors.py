@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from worker.delivery import Delivery, Event
-from worker.sync.calls import Call
+from worker.sync.calls import Call, Key
 
 
 class Fence(Protocol):
@@ -28,8 +28,19 @@ class NoFence:
         return True
 
 
+def number_on_line(key: Key) -> str:
+    """A canonical number and its line, in one text.
+
+    A number may be corrected away on one line and rightly be used on another (two packages' numbers were swapped, or
+    one package was given another's number): a correction back on that line must not free it here, where a repeated
+    first shipment would charge an open unit.
+    """
+    line_number, number = key
+    return f"{number}|{line_number}"
+
+
 class Corrections(Protocol):
-    """Tracking numbers corrected away, kept in the waiting room. Numbers are canonical."""
+    """Tracking numbers corrected away, kept in the waiting room. A number is told as by `number_on_line`."""
 
     def superseded_at(self, order: str, number: str) -> float | None:
         """Time (epoch seconds) of the event that corrected the number away, or None."""

@@ -70,18 +70,19 @@ def refusal(error: CallError, *, correction: bool = False) -> Failure:
     return _failure("correction_refused" if correction else "walmart_refused", error)
 
 
-def about_state(error: CallError) -> bool:
+def about_state(error: CallError, *, correction: bool = False) -> bool:
     """True if the refusal speaks of quantities or states rather than of a field's content.
 
     Then an order that still shows the units open may be an old read: an earlier, unnoticed call may have done it.
     Walmart's codes do not tell these cases apart and the wording has changed over the years, so anything that is not
-    plainly about content counts where a word of it fits.
+    plainly about content counts where a word of it fits. A refused correction always is: "not found" is what Walmart
+    says of a number that is replaced already.
     """
     if not error.errors:
         return True
     for each in error.errors:
         field = (each.field or "").rsplit(".", 1)[-1].rsplit("/", 1)[-1].casefold()
-        if field not in _CONTENT and _STATE.search(each.description or ""):
+        if field not in _CONTENT and (correction or _STATE.search(each.description or "")):
             return True
     return False
 

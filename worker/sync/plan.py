@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from schemas.events import OrderCancelled, OrderShipped
 from schemas.walmart.order import Order
-from worker.sync.calls import Memory, Plan, Superseded
+from worker.sync.calls import Key, Memory, Plan, Superseded
 from worker.sync.cancel import plan_cancel
 from worker.sync.rules import Rules
 from worker.sync.ship import plan_ship
@@ -13,7 +13,7 @@ from worker.sync.snapshot import overlay
 _NO_MEMORY = Memory()
 
 
-_NO_CORRECTIONS: dict[str, float] = {}
+_NO_CORRECTIONS: dict[Key, float] = {}
 never_corrected: Superseded = _NO_CORRECTIONS.get
 """No number was ever corrected away."""
 
@@ -31,8 +31,8 @@ def plan(
     """What is left to do about an event.
 
     `now`: epoch seconds. `at`: the event's own time, epoch seconds (absent: `now`), only used to tell which of two
-    corrections came later. `superseded`: canonical number -> when it was corrected away. `memory`: what earlier tries
-    and calls of this event have taught.
+    corrections came later. `superseded`: line and canonical number -> when it was corrected away there. `memory`: what
+    earlier tries and calls of this event have taught.
     """
     if memory.confirmed:
         order = overlay(order, memory.confirmed, superseded)

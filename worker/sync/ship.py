@@ -7,7 +7,7 @@ from typing import Final
 from schemas.events import OrderShipped
 from schemas.walmart.order import Order, OrderLine
 from worker.outcome import Warned
-from worker.sync.calls import LineFate, Mark, Memory, Plan, PlannedLine, Problem, Superseded
+from worker.sync.calls import Key, LineFate, Mark, Memory, Plan, PlannedLine, Problem, Superseded
 from worker.sync.carriage import Blocked, Carriage, ShipTime, carriage_of, ship_time_of
 from worker.sync.match import Box, Demand, Ledger, boxes_without_units, demands_of, lines_of, read_boxes
 from worker.sync.rules import Rules
@@ -76,13 +76,13 @@ class _ShipPlanner:
         self.lines: list[PlannedLine] = []
         self.problems: list[Problem] = []
         self.warnings: list[Warned] = []
-        self.marks: dict[str, Mark] = {}
-        self.frees: dict[str, None] = {}
+        self.marks: dict[Key, Mark] = {}
+        self.frees: dict[Key, None] = {}
         self.sends: list[Piece] = []
         self.moves: list[Piece] = []
         self.repeats: list[tuple[Demand, tuple[OrderLine, ...]]] = []
-        self.replaced = {box.replaces for box in self.boxes if box.number.problem is None}
-        """Numbers this very event corrects away: its packages that still carry one are superseded from the start."""
+        self.replaced: set[Key] = set()
+        """What this very event corrects away: its packages that still carry it are superseded from the start."""
         self.carriages: dict[str, Carriage | Blocked] = {}
         self.ship_time: ShipTime | Blocked | None = None
         self.skipped = False
@@ -96,6 +96,7 @@ class _ShipPlanner:
             for demand in demands:
                 self._tell(demand, None, demand.quantity, "refused", "order_fulfilled_by_walmart")
         else:
+            self.replaced = self._replaced(demands)
             for demand in demands:
                 self._meet(demand)
             self._tell_repeats()
@@ -121,29 +122,60 @@ class _ShipPlanner:
         elif number.problem is not None:
             line = lines[0] if len(lines) == 1 else None
             self._refuse(demand, line, demand.quantity, number.problem, f"{demand.name}: {number.why}")
-        elif number.canonical in self.replaced:
+        elif self.replaced and any((line.line_number, number.canonical) in self.replaced for line in lines):
             self._leave(demand)
         elif demand.box.replaces is not None:
             self._correct(demand, lines, demand.box.replaces)
-        elif self.superseded(number.canonical) is not None:
+        elif self._superseded_at(lines, number.canonical) is not None:
             self._leave(demand)
         else:
             self._ship(demand, lines)
+
+    def _replaced(self, demands: list[Demand]) -> set[Key]:
+        return {
+            (line.line_number, demand.box.replaces)
+            for demand in demands
+            if demand.box.replaces is not None and demand.box.number.problem is None
+            for line in lines_of(self.order, demand.line_number, demand.sku)
+        }
+
+    def _superseded_at(self, lines: tuple[OrderLine, ...], number: str) -> float | None:
+        """When the number was last corrected away on one of these lines."""
+        times = [at for line in lines if (at := self.superseded((line.line_number, number))) is not None]
+        return max(times) if times else None
 
     def _ship(self, demand: Demand, lines: tuple[OrderLine, ...]) -> None:
         asked = demand.quantity if demand.total is None else demand.total
         shown = self._shown(demand, lines, asked)
         need = asked - sum(units for _, units in shown)
+        if need and asked > demand.quantity:
+            need -= self._stranded(lines, min(need, asked - demand.quantity))
         self._tell_shown(demand, shown, need)
         if need:
             self._conflict(demand, lines, self._send(demand, lines, need))
         elif demand.total is None and not any(self._known(line, demand) for line in lines):
             self.repeats.append((demand, lines))
 
+    def _stranded(self, lines: tuple[OrderLine, ...], most: int) -> int:
+        """Units still shown under a number corrected away, because Walmart refused the correction.
+
+        They may be the earlier units of this box, which a total would send again.
+        """
+        found = 0
+        for line in lines:
+            for form in dict.fromkeys(canonical(parcel.tracking_number or "") for parcel in line.parcels):
+                if found < most and self.superseded((line.line_number, form)) is not None:
+                    found += self.ledger.claim(line, form, most - found)
+        return found
+
     def _correct(self, demand: Demand, lines: tuple[OrderLine, ...], old: str) -> None:
-        """Shown under the old number: replaced. Under the new one: done. Nothing shipped on the line: shipped."""
+        """Shown under the old number: replaced. Under the new one: done. Nothing shipped of the line or SKU: shipped.
+
+        Where something of a SKU has shipped, its untouched lines prove nothing: the units may be those shown under yet
+        another number, because an earlier correction was refused.
+        """
         number = demand.box.number
-        marked = self.superseded(number.canonical)
+        marked = self._superseded_at(lines, number.canonical)
         if marked is not None and self.at <= marked:
             self._leave(demand)
             return
@@ -151,33 +183,47 @@ class _ShipPlanner:
         shown = self._shown(demand, lines, asked)
         need = asked - sum(units for _, units in shown)
         self._tell_shown(demand, shown, need)
-        need = min(need, demand.quantity)
-        pieces = len(self.sends) + len(self.moves)
+        need = wanted = min(need, demand.quantity)
         for line in lines:
             units = self.ledger.claim(line, old, need)
             if units:
                 need -= units
                 self._piece(self.moves, demand, line, units)
-        untouched = tuple([line for line in lines if line.shipped == 0])
+        untouched = not any(line.shipped for line in lines)
         if need and untouched:
             before = len(self.sends)
-            need = self._send(demand, untouched, need)
+            need = self._send(demand, lines, need)
             shipped = sum(piece.quantity for piece in self.sends[before:])
             if shipped:
                 told = demand.box.package.replaces_tracking_number
                 message = f"{demand.name}: {told} was never shown, {shipped} unit(s) go under {number.told}"
                 self._warn("corrected_before_shipping", message)
-        if shown or len(self.sends) + len(self.moves) > pieces:
-            self._mark(old, number.canonical, freed=marked is not None)
+        # Also where it is blocked: an earlier event of these units, replayed, must not ship what a later one has.
+        if shown or need < wanted:
+            self._mark(lines, old)
+        if not wanted:
+            self._free(lines, old, number.canonical)
+        if need and untouched:
+            need = self._gone(demand, lines, need)
         if need:
             self._unmatched(demand, lines, need)
 
-    def _mark(self, old: str, new: str, *, freed: bool) -> None:
-        known = self.superseded(old)
-        if known is None or known < self.at - _TICK_S:
-            self.marks[old] = Mark(old, self.at)
-        if freed:
-            self.frees[new] = None
+    def _mark(self, lines: tuple[OrderLine, ...], old: str) -> None:
+        for line in lines:
+            key = (line.line_number, old)
+            known = self.superseded(key)
+            if known is None or known < self.at - _TICK_S:
+                self.marks[key] = Mark(line.line_number, old, self.at)
+
+    def _free(self, lines: tuple[OrderLine, ...], old: str, new: str) -> None:
+        """Corrected back to, as the order shows; not before, for Walmart may refuse it.
+
+        Where something stays under the number replaced, the marker may still tell of that.
+        """
+        for line in lines:
+            stays = self.ledger.shown.get((line.line_number, old), 0)
+            if not stays and self.superseded((line.line_number, new)) is not None:
+                self.frees[line.line_number, new] = None
 
     # -- what is there already
 
@@ -296,11 +342,9 @@ class _ShipPlanner:
             self._refuse(demand, alone, short, "quantity_exceeds_open", message)
 
     def _unmatched(self, demand: Demand, lines: tuple[OrderLine, ...], short: int) -> None:
-        short = self._gone(demand, tuple([line for line in lines if line.shipped == 0]), short)
-        if short:
-            told = demand.box.package.replaces_tracking_number
-            message = f"{demand.name}: {short} unit(s) are not shown under {told}, which is to be replaced"
-            self._refuse(demand, lines[0] if len(lines) == 1 else None, short, "correction_unmatched", message)
+        told = demand.box.package.replaces_tracking_number
+        message = f"{demand.name}: {short} unit(s) are not shown under {told}, which is to be replaced"
+        self._refuse(demand, lines[0] if len(lines) == 1 else None, short, "correction_unmatched", message)
 
     def _gone(self, demand: Demand, lines: tuple[OrderLine, ...], short: int) -> int:
         for line in lines:

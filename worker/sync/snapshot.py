@@ -33,7 +33,7 @@ def overlay(order: Order, confirmed: Iterable[ConfirmedUnits], superseded: Super
     for units in confirmed:
         line = lines.get(units.line_number)
         form = units.tracking_number
-        if line is None or (form is not None and superseded(canonical(form)) is not None):
+        if line is None or (form is not None and superseded((units.line_number, canonical(form))) is not None):
             continue
         missing = min(units.quantity - _shown(line, form), line.open)
         if missing <= 0:

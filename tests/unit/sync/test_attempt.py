@@ -565,7 +565,7 @@ async def test_a_correction_marks_the_old_number_before_it_is_sent() -> None:
     bench = Bench(Walmart({"1": line(ordered=2, OLD1=1)}))
     marked: list[object] = []
     bench.api.before_write = lambda path: marked.append(
-        bench.sync._room.corrections.superseded_at("1796277083022", "OLD1")
+        bench.sync._room.corrections.superseded_at("1796277083022", "OLD1|1")
     )
     end = await bench.settle(correction("OLD-1", A), time=NOW - 5)
     assert (end.operation, end.effect) == ("correct", "applied")

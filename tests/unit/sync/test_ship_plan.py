@@ -466,7 +466,9 @@ def test_numbers_an_event_itself_corrects_away_are_superseded_from_the_start() -
 
 def test_a_number_corrected_away_is_superseded_and_nothing_is_sent() -> None:
     step = made(
-        shipped(package("old 1", item("1"))), Walmart({"1": line(ordered=2, **{A: 1})}), superseded={"OLD1": 1.0}.get
+        shipped(package("old 1", item("1"))),
+        Walmart({"1": line(ordered=2, **{A: 1})}),
+        superseded={("1", "OLD1"): 1.0}.get,
     )
     assert step.calls == ()
     assert step.superseded
@@ -476,16 +478,19 @@ def test_a_number_corrected_away_is_superseded_and_nothing_is_sent() -> None:
 
 def test_a_later_correction_back_to_a_number_frees_it() -> None:
     walmart = Walmart({"1": line(ordered=2, B1=1)})
-    step = made(shipped(correction("B1", "A1", item("1"))), walmart, superseded={"A1": 100.0}.get, at=101.0)
+    step = made(shipped(correction("B1", "A1", item("1"))), walmart, superseded={("1", "A1"): 100.0}.get, at=101.0)
     assert isinstance(step.calls[0], Correct)
-    assert step.frees == ("A1",)
+    assert step.frees == ()
     assert [(mark.number, mark.event_time) for mark in step.marks] == [("B1", 101.0)]
+    walmart.lines["1"].parcels = {"A1": 1}
+    step = made(shipped(correction("B1", "A1", item("1"))), walmart, superseded={("1", "A1"): 100.0}.get, at=101.0)
+    assert step.frees == (("1", "A1"),)
 
 
 @pytest.mark.parametrize("at", [99.0, 100.0])
 def test_an_earlier_correction_repeated_after_a_later_one_is_superseded(at: float) -> None:
     walmart = Walmart({"1": line(ordered=2, A1=1)})
-    step = made(shipped(correction("A1", "B1", item("1"))), walmart, superseded={"B1": 100.0}.get, at=at)
+    step = made(shipped(correction("A1", "B1", item("1"))), walmart, superseded={("1", "B1"): 100.0}.get, at=at)
     assert step.calls == ()
     assert step.superseded
     assert step.marks == ()
@@ -493,12 +498,12 @@ def test_an_earlier_correction_repeated_after_a_later_one_is_superseded(at: floa
 
 def test_a_later_correction_away_renews_the_marker() -> None:
     walmart = Walmart({"1": line(ordered=2, Z1=1, Y=1)})
-    step = made(shipped(correction("Z1", "C1", item("1"))), walmart, superseded={"Z1": 50.0}.get, at=100.0)
+    step = made(shipped(correction("Z1", "C1", item("1"))), walmart, superseded={("1", "Z1"): 50.0}.get, at=100.0)
     assert [(mark.number, mark.event_time) for mark in step.marks] == [("Z1", 100.0)]
 
 
 def test_a_marker_is_not_written_again_for_the_same_correction() -> None:
     walmart = Walmart({"1": line(ordered=1, A1=1)})
-    step = made(shipped(correction("Z1", "A1", item("1"))), walmart, superseded={"Z1": 100.0}.get, at=100.0)
+    step = made(shipped(correction("Z1", "A1", item("1"))), walmart, superseded={("1", "Z1"): 100.0}.get, at=100.0)
     assert step.marks == ()
     assert step.frees == ()
