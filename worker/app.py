@@ -17,7 +17,7 @@ import structlog
 
 from worker.clock import Clock, SystemClock
 from worker.delivery import Delivery, Record
-from worker.errors import Failure
+from worker.errors import ERRORS, Failure
 from worker.garbage import expect_little
 from worker.handling import Elsewhere, Handling
 from worker.intake.consumer import Intake, IntakeDoors
@@ -29,6 +29,7 @@ from worker.parked.room import Replay, Room
 from worker.report.publisher import Publisher
 from worker.report.report import Report
 from worker.settings import Settings
+from worker.stopping import note_furthest, to_finish
 from worker.sync.apply import Sync
 from worker.telemetry.health import Health, Vitals, judge
 from worker.telemetry.metrics import CallOutcome, Metrics
@@ -182,7 +183,12 @@ class Worker:
         log.info("stopping", running=engine.busy)
         self.vitals.stopping = True
         # Polling goes on meanwhile (it keeps the membership), but nothing new is read: there is no room any more.
-        await engine.finish(self.settings.timing.call_timeout_seconds * 2)
+        self._room.hold()
+        furthest = dict(self._intake.offsets.furthest_finished())
+        for delivery in engine.running:
+            note_furthest(furthest, delivery)
+        kept = to_finish(self._lanes, furthest)
+        await engine.finish(lambda delivery: delivery in kept, self.settings.timing.call_timeout_seconds * 2)
         await self._let_go(1.0)
 
     async def _put_away(self) -> None:
@@ -228,6 +234,7 @@ class Worker:
         delivery.key = replay.key
         delivery.room_place = replay.place
         delivery.replay_number = about.replay_number
+        delivery.room_code = about.code if about.code in ERRORS else "internal"
         delivery.first_seen = about.first_seen or delivery.first_seen
         delivery.progress.attempts = about.attempts
         if about.confirmed is None:

@@ -87,6 +87,8 @@ class Delivery:
     epoch: int = 0
     """The assignment under which it was read."""
     replay_number: int = 0
+    room_code: str = "internal"
+    """Replays: the error code it lay in the room with."""
     room_place: Place | None = None
     """Set when it was taken out of the waiting room instead of an input topic."""
     first_seen: float = 0.0

@@ -63,7 +63,7 @@ class KafkaSettings(Section):
     request_timeout_seconds: float = Field(default=20, ge=0.5, le=300)
     """One request to a broker. Every wait of ours on Kafka is bounded by a multiple of it."""
     max_record_bytes: int = Field(default=1_048_576, ge=1_024, le=100_000_000)
-    """Largest input record the topics take; dead letters get 64 KiB more for their headers."""
+    """Largest input record the topics take; dead letters get 256 KiB more for their headers."""
 
     @model_validator(mode="after")
     def _sasl_is_complete(self) -> KafkaSettings:

@@ -33,7 +33,7 @@ create "$@" --topic walmart.sync-result.v1 \
 # Unfinished events, key: identity of the event.
 create "$@" --topic walmart.dead-letter.v1 \
   --config cleanup.policy=compact \
-  --config max.message.bytes=1114112 \
+  --config max.message.bytes=1310720 \
   --config max.compaction.lag.ms=43200000 \
   --config segment.ms=21600000 \
   --config min.cleanable.dirty.ratio=0.1 \

@@ -65,7 +65,7 @@ def test_a_topic_made_with_the_brokers_defaults_is_right(name: str) -> None:
         ("commerce.order-shipped.v1", {"max.message.bytes": "2000000"}, "could not be kept as a dead letter"),
         ("walmart.dead-letter.v1", {}, "must be compact alone"),
         ("walmart.dead-letter.v1", {"cleanup.policy": "compact,delete"}, "must be compact alone"),
-        ("walmart.dead-letter.v1", {"cleanup.policy": "compact", "max.message.bytes": "1048588"}, "at least 1114112"),
+        ("walmart.dead-letter.v1", {"cleanup.policy": "compact", "max.message.bytes": "1048588"}, "at least 1310720"),
         (
             "walmart.dead-letter.v1",
             {"cleanup.policy": "compact", "max.compaction.lag.ms": str(2**63 - 1)},

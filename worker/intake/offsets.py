@@ -56,6 +56,10 @@ class Offsets:
             grew = True
         return grew
 
+    def furthest_finished(self) -> dict[tuple[str, int], int]:
+        """Per partition the highest finished offset that cannot be committed yet, for want of one before it."""
+        return {partition: max(state.done) for partition, state in self._partitions.items() if state.done}
+
     def next_to_read(self, topic: str, partition: int) -> int | None:
         """The offset after the last record that was read; None when none was read under this assignment."""
         state = self._partitions.get((topic, partition))

@@ -57,6 +57,11 @@ class Engine(Generic[T, R]):
         return len(self._attempting)
 
     @property
+    def running(self) -> list[T]:
+        """Items whose attempt or conclusion runs right now."""
+        return [entry.item for entry in self._tasks]
+
+    @property
     def busy(self) -> int:
         """Entries whose attempt or conclusion runs right now."""
         return len(self._tasks)
@@ -144,9 +149,21 @@ class Engine(Generic[T, R]):
             dropped += [entry.item for entry in self.lanes.drop(lambda entry: wanted(entry.item))]
         return dropped
 
-    async def finish(self, budget_s: float) -> None:
-        """Give no more turns and wait for what runs, at most `budget_s` seconds."""
+    async def finish(self, keep: Callable[[T], bool], budget_s: float) -> None:
+        """Finish what runs and what is to be kept of the queued, within `budget_s` seconds; then give no more turns.
+
+        What is kept but waits (for a retry, at a gate) is not waited for.
+        """
+        self.lanes.drop(lambda entry: not keep(entry.item))
+        deadline = asyncio.get_running_loop().time() + budget_s
+        idle = 0
+        while idle < 2 and asyncio.get_running_loop().time() < deadline:
+            self._wake.set()
+            # Twice without anything running: whatever could have its turn has had it.
+            idle = 0 if self._tasks else idle + 1
+            if self._tasks:
+                await asyncio.wait(list(self._tasks.values()), timeout=0.02)
+            else:
+                await asyncio.sleep(0.02)
         self._stopped = True
         self._wake.set()
-        if self._tasks:
-            await asyncio.wait(list(self._tasks.values()), timeout=budget_s)

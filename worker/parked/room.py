@@ -116,7 +116,8 @@ class Room:
             first_seen=delivery.first_seen,
             attempts=progress.attempts,
             confirmed=tuple(
-                Confirmed(unit.line_number, unit.quantity, unit.tracking_number) for unit in verdict.confirmed
+                Confirmed(unit.line_number, unit.quantity, unit.tracking_number)
+                for unit in verdict.confirmed or progress.confirmed
             ),
             replay_number=delivery.replay_number,
         )

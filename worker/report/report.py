@@ -7,10 +7,12 @@ the two leaves the event there to be run once more.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Protocol
 
 from worker.clock import Clock
 from worker.delivery import Delivery, Place
+from worker.errors import Failure
 from worker.outcome import Again, Verdict
 from worker.report import result
 from worker.report.publisher import Publisher
@@ -61,8 +63,9 @@ class Report:
         elif failed:
             place = delivery.room_place
         settled_at = await self._publish(delivery, verdict, account, place)
-        if delivery.room_place is not None and failed:
-            place = await self._room.put_dead(delivery, verdict)
+        if delivery.room_place is not None and (failed or verdict.observed):
+            # Observed: nothing was sent, so it is as dead as it was. Left as `replay` it would run for real one day.
+            place = await self._room.put_dead(delivery, verdict if failed else _as_it_was(delivery, verdict))
         elif not failed and not verdict.observed:
             await self._room.settle(delivery)
         # Counted once everything is durable: what was not is concluded again.
@@ -102,3 +105,7 @@ class Report:
         key = delivery.envelope.order.encode() if delivery.envelope.order else delivery.record.key
         await self._publisher.send(self._results_topic, key=key, value=value, headers=headers)
         self._metrics.publish_seconds.observe(asyncio.get_running_loop().time() - started, self._results_topic)
+
+
+def _as_it_was(delivery: Delivery, observed: Verdict) -> Verdict:
+    return replace(observed, failure=Failure(delivery.room_code, "replayed in observe mode: nothing was sent"))

@@ -217,3 +217,33 @@ async def test_a_cancellation_that_nobody_asked_for_does_not_lose_the_entry() ->
     await settled(made)
     assert tries == 2
     task.cancel()
+
+
+async def test_a_stop_finishes_what_runs_and_what_is_to_be_kept() -> None:
+    done: list[str] = []
+    go = asyncio.Event()
+
+    async def attempt(item: str) -> str:
+        if item == "running":
+            await go.wait()
+        return item
+
+    async def conclude(item: str, result: str) -> Retry | None:
+        if item == "waiting":
+            return Retry(at=SystemClock().now() + 3600)
+        done.append(item)
+        return None
+
+    made = engine(attempt, conclude, max_running=1)
+    task = asyncio.create_task(made.run())
+    for item in ("running", "kept", "dropped", "waiting"):
+        made.add(Entry(item, item))
+    while not made.running:
+        await asyncio.sleep(0.001)
+    asyncio.get_running_loop().call_later(0.05, go.set)
+    await made.finish(lambda item: item in ("kept", "waiting"), budget_s=30)
+    assert done == ["running", "kept"], "what waits for an hour is not waited for"
+    made.add(Entry("late", "late"))
+    await asyncio.sleep(0.01)
+    assert "late" not in done, "no more turns"
+    await asyncio.wait_for(task, 1)

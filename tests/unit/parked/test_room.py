@@ -250,3 +250,12 @@ async def test_foreign_and_broken_records_are_survived() -> None:
         world.log.records.append(Read(0, len(world.log.records), key, value, headers, 0))
     world.restore()
     assert [row.state for row in world.room.table] == ["dead"]
+
+
+async def test_a_dead_letter_never_forgets_what_was_confirmed_before() -> None:
+    """A replay that fails before it asks Walmart (its store is gone) keeps what an earlier try had confirmed."""
+    world, again = World(), delivery()
+    again.progress.restore([("1", 2, "1Z")])
+    await world.room.put_dead(again, Verdict("ship", "none", Failure("store_unknown", "no store")))
+    letter = deadletter.read(world.log.records[0].value, world.log.records[0].headers)
+    assert letter.about.confirmed == (("1", 2, "1Z"),)

@@ -137,7 +137,7 @@ class TestAsText:
         assert decode(encode(about))[0].timestamp_ms == milliseconds
 
     def test_headers_stay_small_whatever_the_event(self) -> None:
-        """The topic allows 64 KiB more than the largest input."""
+        """The topic allows 256 KiB more than the largest input; most of it is for what was confirmed."""
         long = "é" * 100_000
         about = DeadLetterHeaders(
             state="dead", code=long, reason=long, store=long, order=long, shipment=long, topic=long, by=long, why=long
