@@ -16,15 +16,16 @@ Furthest = dict[tuple[str, int], int]
 
 
 def note_furthest(furthest: Furthest, delivery: Delivery) -> None:
-    """This delivery will be finished. Replays have no offset to commit."""
+    """Note that a delivery will be finished. Replays have no offset to commit."""
     place = (delivery.record.topic, delivery.record.partition)
     if delivery.room_place is None:
         furthest[place] = max(furthest.get(place, -1), delivery.record.offset)
 
 
 def to_finish(lanes: Lanes[Delivery], furthest: Furthest) -> set[Delivery]:
-    """The queued deliveries that stand before a finished one of their partition, and what stands before them in their
-    lane (an order keeps its order); each of these may call for more. Changes `furthest`.
+    """The queued deliveries that stand before a finished one of their partition, and those before them in their lane.
+
+    An order keeps its order, so each one kept may call for more. Changes `furthest`.
     """
     kept: set[Delivery] = set()
     grew = True
