@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import signal
 import sys
@@ -16,6 +17,8 @@ import aiohttp
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _STOP_S: Final = 30.0
+_PR_SET_PDEATHSIG: Final = 1
+_libc: Final = ctypes.CDLL(None)
 
 
 class ChildEndedError(Exception):
@@ -69,15 +72,27 @@ class Child:
                 await self._process.wait()
 
 
+def _end_with_parent() -> None:
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 @asynccontextmanager
 async def child(command: Sequence[str], *, output: bool = False) -> AsyncIterator[Child]:
-    """Run a command for the length of a block. Its output goes to /dev/null unless it is wanted."""
+    """Run a command for the length of a block, and no longer than this process: a killed benchmark leaves none behind.
+
+    Its output goes to /dev/null unless it is wanted.
+    """
     with tempfile.TemporaryDirectory(prefix="order-sync-bench-") as folder:
         errors = Path(folder, "stderr")
         stdout = asyncio.subprocess.PIPE if output else asyncio.subprocess.DEVNULL
         with errors.open("wb") as file:  # noqa: ASYNC230  # a small file, between two measurements
             process = await asyncio.create_subprocess_exec(
-                *command, stdin=asyncio.subprocess.DEVNULL, stdout=stdout, stderr=file, start_new_session=True
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=file,
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
             )
         running = Child(process, errors)
         try:
