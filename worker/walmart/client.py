@@ -210,7 +210,7 @@ class WalmartClient:
                 b"" if reply.cut_off and reply.status < 300 else reply.body,
                 operation,
                 now=now,
-                scrubber=Scrubber(_own_numbers(*sent), self._token.secrets()),
+                scrubber=Scrubber(_own_numbers(*sent), (*self._token.secrets(), *_addresses(sent[0]))),
                 correlation_id=correlation_id,
             )
         self._report(
@@ -278,14 +278,24 @@ def _echoes(body: bytes, quantity: int) -> bool:
 def _own_numbers(body: dict[str, object] | None, numbers: tuple[str, ...]) -> Iterable[str]:
     """The numbers that belong to this call and may stand in a text about it. Only computed for an error."""
     yield from numbers
+    for name, value in _fields(body):
+        if name in _OWN_NUMBERS and isinstance(value, str):
+            yield value
+
+
+def _addresses(body: dict[str, object] | None) -> Iterable[str]:
+    """Texts of the return addresses sent: Walmart may repeat them in a refusal. Only computed for an error."""
+    for name, value in _fields(body):
+        if name == "returnCenterAddress" and isinstance(value, dict):
+            yield from sorted({text for text in value.values() if isinstance(text, str)}, key=len, reverse=True)
+
+
+def _fields(body: object) -> Iterable[tuple[str, object]]:
     waiting: list[object] = [body]
     while waiting:
         value = waiting.pop()
         if isinstance(value, dict):
-            for name, inner in value.items():
-                if name in _OWN_NUMBERS and isinstance(inner, str):
-                    yield inner
-                else:
-                    waiting.append(inner)
+            yield from value.items()
+            waiting.extend(value.values())
         elif isinstance(value, list):
             waiting.extend(value)

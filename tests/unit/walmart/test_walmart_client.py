@@ -205,6 +205,18 @@ class TestAnswers:
         assert error.kind is CallKind.REFUSED
         assert error.errors[0].description == "Qty OverShipped"
 
+    async def test_the_return_address_sent_does_not_come_back_in_a_text(self, bench: Bench) -> None:
+        address = {"name": "Rita Returns", "address1": "Elm Lane", "city": "Springfield"}
+        entry = {"returnCenterAddress": address, "status": "Shipped"}
+        line = {"lineNumber": "1", "orderLineStatuses": {"orderLineStatus": [entry]}}
+        text = "address1 Elm Lane of Rita Returns is not in Springfield"
+        error = {"code": "INVALID_REQUEST_CONTENT.GMP_ORDER_API", "field": "address1", "description": text}
+        bench.server.steps = [answer(400, {"errors": {"error": [error]}})]
+        body: dict[str, object] = {"orderShipment": {"orderLines": {"orderLine": [line]}}}
+        told = error_of(await bench.client().ship(ORDER_ID, body, deadline=LATER))
+        assert told.errors[0].description == "address1 [hidden] of [hidden] is not in [hidden]"
+        assert all(part not in repr(told) for part in address.values())
+
     async def test_a_huge_answer_is_not_read_to_its_end(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(exchange_module, "MAX_ANSWER_BYTES", 10_000)
 
