@@ -7,6 +7,9 @@ from the first line, cancellations from the last.
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from schemas.events import CancelledItem, OrderCancelled
 from schemas.walmart.cancellation import CancelLine
 from schemas.walmart.order import Order, OrderLine
@@ -25,6 +28,9 @@ from worker.sync.calls import (
 from worker.sync.match import Ledger, lines_of
 from worker.sync.reasons import CUSTOMER_REQUESTED, FRAUD, cancel_reason, for_market
 from worker.sync.rules import Rules
+from worker.telemetry.scrub import scrubber
+
+_PHONE: Final = re.compile(r"\+?\(?\d(?:[\s().,/-]{0,2}\d){6,}")
 
 
 def plan_cancel(data: OrderCancelled, order: Order, rules: Rules, *, memory: Memory) -> Plan:
@@ -102,7 +108,11 @@ class _CancelPlanner:
         if self.reason is None:
             told = self.data.reason
             name = (told.text or told.code or "") if told is not None else ""
-            why = f'reason "{name[:200]}" has no Walmart code' if name else "the cancellation gives no reason"
+            why = (
+                f'reason "{_without_people(name[:200])}" has no Walmart code'
+                if name
+                else "the cancellation gives no reason"
+            )
             self._refuse(item, line, units, "reason_unmapped", f"{why} (store {self.rules.store})")
         elif refusal is not None and refusal.partial and units < line.open and unshipped:
             self._tell(item, line, units, "waiting", "waiting_for_shipments")
@@ -176,6 +186,11 @@ class _CancelPlanner:
             return ()
         told = ", ".join(sorted(silent)[:20])
         return (Warned("reason_not_supported", f"no request of the buyer is shown on line {told}"),)
+
+
+def _without_people(text: str) -> str:
+    """People type reasons: no e-mail address, token or phone number of a buyer goes on into results and headers."""
+    return _PHONE.sub("***", scrubber.text(text))
 
 
 def _name(item: CancelledItem) -> str:

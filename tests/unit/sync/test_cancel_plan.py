@@ -179,6 +179,13 @@ def test_an_unknown_reason_stops_nothing_where_nothing_is_left_to_cancel() -> No
     assert not made(cancelled(gone("1", 1), reason=None), walmart).problems
 
 
+def test_a_typed_reason_takes_no_buyer_with_it() -> None:
+    reason = {"text": "jane@example.com called from +1 555 123 4567, wants out"}
+    (problem,) = made(cancelled(gone("1", 1), reason=reason), Walmart({"1": line()})).problems
+    assert "called from ***, wants out" in problem.message
+    assert "jane" not in problem.message
+
+
 @pytest.mark.parametrize("asked", [True, False])
 def test_customer_requested_is_passed_on_with_a_warning_unless_the_line_shows_the_request(asked: bool) -> None:
     step = made(cancelled(gone("1", 1), reason={"code": CUSTOMER}), Walmart({"1": line(asked=asked)}))
