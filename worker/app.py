@@ -43,6 +43,8 @@ log = structlog.get_logger()
 WORKER_GATE = "worker"
 """Closed when a run of bugs stops the worker from doing more harm."""
 LATE_CHECK_S = 1.0
+LATE_UNTRIED_S = 10.0
+"""An event that is late already when it is read (a backlog) gets this long before it is told to be late."""
 _LANE_OVERHEAD_BYTES = 1_500
 """What an event costs in memory beyond its bytes, roughly."""
 
@@ -341,7 +343,7 @@ class Worker:
                 for entry in self._lanes
                 if not entry.item.told_retrying
                 and entry.item.happened_at < late_before
-                and entry.item.received_at < self.clock.now() - LATE_CHECK_S
+                and (entry.item.last_again is not None or entry.item.received_at < self.clock.now() - LATE_UNTRIED_S)
             ]
             for entry in late:
                 # Looked at one by one: while the others were told it may have been settled, or let go of.

@@ -10,8 +10,10 @@ import pytest
 from worker import app
 from worker.app import WORKER_GATE, Worker
 from worker.delivery import Delivery, Record
+from worker.errors import Failure
 from worker.intake.decode import reused_identity
 from worker.lanes.engine import Engine
+from worker.outcome import Again, Trouble
 from worker.settings import Settings
 
 SETTINGS = Settings.model_validate(
@@ -74,6 +76,8 @@ async def test_late_is_not_told_of_what_was_settled_meanwhile(monkeypatch: pytes
     monkeypatch.setattr(app, "LATE_CHECK_S", 0.01)
     driven = Driven()
     deliveries = [driven.accept(record(offset)) for offset in (1, 2, 3)]
+    for delivery in deliveries:
+        delivery.last_again = Again(Trouble.NOT_SENT, Failure("walmart_unavailable", "503"))
     told: list[Delivery] = []
 
     class Handling:
@@ -90,6 +94,28 @@ async def test_late_is_not_told_of_what_was_settled_meanwhile(monkeypatch: pytes
             await asyncio.sleep(0.005)
     telling.cancel()
     assert told == [deliveries[0], deliveries[2]]
+
+
+async def test_a_backlog_is_not_told_event_by_event_that_it_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is late when it is read and has just not had its turn yet would double the results of a backlog."""
+    monkeypatch.setattr(app, "LATE_CHECK_S", 0.01)
+    driven = Driven()
+    fresh, stale = driven.accept(record(1)), driven.accept(record(2))
+    stale.received_at -= 60
+    told: list[Delivery] = []
+
+    class Handling:
+        async def still_retrying(self, delivery: Delivery) -> None:
+            told.append(delivery)
+
+    driven.worker._handling = Handling()
+    telling = asyncio.create_task(driven.worker._tell_late())
+    async with asyncio.timeout(4):
+        while not told:
+            await asyncio.sleep(0.005)
+    telling.cancel()
+    assert told == [stale]
+    assert not fresh.told_retrying
 
 
 async def test_a_run_of_bugs_ends_when_something_comes_through() -> None:
