@@ -120,8 +120,8 @@ class Worker:
             del waiting[0]
         return waiting
 
-    def _moved(self, said: Said, before: int) -> bool:
-        return any(effect.owner == said.event.id for effect in self.account.own()[before:])
+    def _moved(self, owner: str, before: int) -> bool:
+        return any(effect.owner == owner for effect in self.account.own()[before:])
 
     def _before(self) -> int:
         return len(self.account.own())
@@ -144,9 +144,10 @@ class Worker:
         wait: bool = False,
     ) -> bool:
         """Try until there is a verdict; False when it waits for shipments."""
+        owner = f"{said.event.id} {id(progress)}"
         for _ in range(400):
             progress.attempts += 1
-            self.account.owner = said.event.id
+            self.account.owner = owner
             try:
                 outcome = await self.sync.attempt(said.event, progress)
             except CrashedError:
@@ -157,7 +158,7 @@ class Worker:
                 continue
             assert not progress.posting
             if isinstance(outcome, Verdict):
-                moved = self._moved(said, before)
+                moved = self._moved(owner, before)
                 self.settled.append(Settled(said, outcome, moved, restored, progress.attempts))
                 return True
             progress.failed_tries += 1
@@ -172,7 +173,7 @@ class Worker:
                             outcome.walmart_status,
                             confirmed=progress.confirmed,
                         ),
-                        self._moved(said, before),
+                        self._moved(owner, before),
                         restored,
                         progress.attempts,
                     )
