@@ -163,19 +163,23 @@ class Handling:
     @staticmethod
     def _give_up(delivery: Delivery, again: Again) -> Verdict:
         progress = delivery.progress
+        known = {(unit.line_number, unit.tracking_number): unit.quantity for unit in progress.confirmed}
+        lines = [
+            LineOutcome(number, None, quantity, tracking, "confirmed") for (number, tracking), quantity in known.items()
+        ]
+        for unit in progress.unsettled.expected if progress.unsettled else ():
+            # Both are totals that Walmart shows: what is in doubt is the difference.
+            doubtful = unit.quantity - known.get((unit.line_number, unit.tracking_number), 0)
+            if doubtful > 0:
+                lines.append(
+                    LineOutcome(unit.line_number, None, doubtful, unit.tracking_number, "unknown", again.failure.code)
+                )
         return Verdict(
             operation=again.operation,
             effect="partly_applied" if progress.applied else "none",
             failure=again.failure,
             walmart_status=again.walmart_status,
-            lines=tuple(
-                LineOutcome(unit.line_number, None, unit.quantity, unit.tracking_number, "confirmed")
-                for unit in progress.confirmed
-            )
-            + tuple(
-                LineOutcome(unit.line_number, None, unit.quantity, unit.tracking_number, "unknown", again.failure.code)
-                for unit in (progress.unsettled.expected if progress.unsettled else ())
-            ),
+            lines=tuple(lines),
             confirmed=progress.confirmed,
         )
 

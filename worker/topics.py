@@ -112,7 +112,10 @@ def _dead_letter_mismatches(spec: TopicSpec, found: Mapping[str, str]) -> list[s
         )
     needed = int(spec.config["max.message.bytes"])
     if (size := int(found.get("max.message.bytes", needed))) < needed:
-        wrong.append(f"{spec.name}: max.message.bytes is {size}, must be at least {needed} (largest event + {DEAD_LETTER_HEADROOM_BYTES >> 10} KiB)")
+        wrong.append(
+            f"{spec.name}: max.message.bytes is {size}, must be at least {needed}"
+            f" (largest event + {DEAD_LETTER_HEADROOM_BYTES >> 10} KiB)"
+        )
     for key in ("max.compaction.lag.ms", "delete.retention.ms"):
         wanted = int(spec.config[key])
         value = int(found.get(key, wanted))

@@ -16,7 +16,7 @@ from worker.handling import Elsewhere, Handling
 from worker.intake.decode import Decoder
 from worker.kafka import NotPublishedError
 from worker.lanes.engine import Retry
-from worker.outcome import Again, ConfirmedUnits, Outcome, Progress, Trouble, Verdict
+from worker.outcome import Again, ConfirmedUnits, Outcome, Progress, Trouble, Unsettled, Verdict
 from worker.settings import Settings
 from worker.telemetry.metrics import Metrics
 
@@ -174,11 +174,13 @@ async def test_it_is_given_up_after_the_time_and_the_tries_under_its_own_code() 
     assert await world.turn(one) is not None
     one.progress.confirmed = (ConfirmedUnits("1", 1, "1Z"),)
     one.progress.applied = True
+    one.progress.unsettled = Unsettled((ConfirmedUnits("1", 3, "1Z"),), believe_at=0.0, leaves_open=True)
     assert await world.turn(one) is None
     (verdict,) = world.rooms.concluded
     assert verdict.failure is not None
     assert (verdict.failure.code, verdict.effect) == ("walmart_unavailable", "partly_applied")
     assert verdict.confirmed == one.progress.confirmed, "a replay never sends these again"
+    assert [(line.quantity, line.state) for line in verdict.lines] == [(1, "confirmed"), (2, "unknown")]
 
 
 async def test_an_unexpected_exception_is_an_internal_failure_without_its_text() -> None:

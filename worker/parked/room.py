@@ -163,7 +163,7 @@ class Room:
         """Remember that this number is corrected away; True once Kafka has acknowledged it."""
         assert delivery is not None, "a correction belongs to the partition its event came from"
         key = marker_key(order, number)
-        about = DeadLetterHeaders(state="corrected", order=order, timestamp_ms=int(event_time * 1000))
+        about = DeadLetterHeaders(state="corrected", order=order, timestamp_ms=round(event_time * 1000))
         try:
             place = await self._write(key, b"", list(deadletter.encode(about)), delivery.record.partition)
         except NotPublishedError:
