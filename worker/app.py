@@ -327,6 +327,8 @@ class Worker:
             # Something that was still running came through: not everything is broken.
             log.warning("intake_goes_on")
             self._lanes.open(WORKER_GATE)
+            if self._engine is not None:
+                self._engine.wake()
 
     def _engine_failed(self, delivery: Delivery, error: BaseException) -> None:
         self.metrics.internal_errors.inc("report")

@@ -313,10 +313,6 @@ class Intake:
         self.joined = True
         log.info("partitions_assigned", partitions=sorted(f"{topic}/{number}" for topic, number in self.assigned))
 
-    async def stop_reading(self) -> None:
-        """Take no more records."""
-        self._stopping = True
-
     async def close(self) -> None:
         """Commit what is finished and close the consumer, all within a bound (`stop()` does not call the listener)."""
         self._stopping = True

@@ -4,7 +4,7 @@ How the app uses it: one `Metrics` per process, handed to the rooms; an attribut
 typed and positional. What is told in several metrics at once has a method, so that they cannot disagree::
 
     metrics = Metrics(slo_seconds=settings.timing.slo_seconds, accounts=settings.accounts, topics=(...))
-    metrics.received("commerce.order-shipped.v1")
+    metrics.events_received.add(3, "commerce.order-shipped.v1")
     metrics.settled(verdict, latency_seconds=2.0, calls=3, waited_budget_seconds=0.0, counts_for_slo=True)
     metrics.commit("committed", 0.003)
     metrics.call("main", "ship", "ok", 0.21)
@@ -218,10 +218,6 @@ class Metrics:
         return tuple(self._registry.definitions)
 
     # -- things told in several metrics at once
-
-    def received(self, topic: str) -> None:
-        """A record was read."""
-        self.events_received.inc(topic)
 
     def settled(
         self,

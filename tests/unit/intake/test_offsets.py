@@ -49,6 +49,17 @@ def test_what_belongs_to_an_older_assignment_is_ignored() -> None:
     assert offsets.to_commit() == {}
 
 
+def test_a_late_finish_of_an_older_assignment_commits_nothing() -> None:
+    """The record came back and is being handled anew: only that handling may finish it."""
+    offsets = tracker(epoch=1)
+    offsets.started("t", 0, 5, 0, epoch=1)
+    offsets.assign({PARTITION}, 2)
+    offsets.started("t", 0, 5, 0, epoch=2)
+    assert not offsets.finished("t", 0, 5, epoch=1)
+    assert offsets.to_commit() == {}
+    assert offsets.finished("t", 0, 5, epoch=2)
+
+
 def test_a_record_read_twice_is_taken_once() -> None:
     offsets = tracker()
     assert offsets.started("t", 0, 5, 0, epoch=1)

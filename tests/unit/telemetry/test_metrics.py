@@ -200,7 +200,7 @@ def test_a_misspelt_name_or_label_value_is_a_type_error(tmp_path: Path) -> None:
         'm.dead_letters.replace({("ded", "internal"): 4.0})',
         'm.commits.inc("ok")',
         'm.lanes.set(1, "x")',
-        'm.received(topik="x")',
+        'm.commit(outcome="comitted", seconds=0.1)',
     ]
     file = tmp_path / "typed.py"
     file.write_text("\n".join(["from worker.telemetry.metrics import Metrics", "m = Metrics()", *bad]))
