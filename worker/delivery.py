@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from schemas.events import OrderCancelled, OrderShipped
 from worker.errors import Failure
@@ -91,6 +91,12 @@ class Delivery:
     """Replays: the error code it lay in the room with."""
     room_place: Place | None = None
     """Set when it was taken out of the waiting room instead of an input topic."""
+    room_state: Literal["replay", "waiting"] | None = None
+    """The state it lay in there."""
+    first_parked: int | None = None
+    """Offset of its first `waiting` record in the dead-letter partition: its age among its order's parked events."""
+    next_try: float = 0.0
+    """Epoch seconds it waits for when parked; 0: whenever its gate is open."""
     first_seen: float = 0.0
     progress: Progress = field(default_factory=Progress)
     known_as: str = ""

@@ -102,6 +102,7 @@ ERRORS: Final[dict[str, ErrorKind]] = _table(
     ErrorKind("not_started", "internal", "worker", True, "It waits for its turn: look at paused accounts and stores, and at earlier events of the same order."),
     ErrorKind("request_rejected", "internal", "worker", False, "order-sync sent a request Walmart cannot read (a bug): report it with the correlation id."),
     ErrorKind("dead_letter_unreadable", "internal", "worker", False, "What Walmart confirmed for this event cannot be read any more: compare it with the order in Seller Center and mend there what differs."),
+    ErrorKind("paused", "configuration", "configuration", True, "The account or store is paused in the settings; when it no longer is, everything waiting goes on by itself."),
     ErrorKind("not_ready", "internal", "worker", True, "order-sync could not write to Kafka or is losing this partition; it keeps trying. Look at the broker if it stays."),
     ErrorKind("internal", "internal", "worker", False, "A bug in order-sync: report it with the event id and the log line, then replay after the fix."),
 )  # fmt: skip

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from schemas.results import Effect, InventoryState, LineState, Operation, WalmartStatus
 from worker.errors import Failure
+from worker.story import Story
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,8 @@ class Again:
     after_s: float | None = None
     operation: Operation | None = None
     walmart_status: WalmartStatus | None = None
+    call: str | None = None
+    """The call that was turned away (`ship`, `acknowledge`, …): names the gate it waits at."""
 
 
 Outcome = Verdict | Again
@@ -186,6 +189,8 @@ class Progress:
     """Walmart refused a call for several packages or lines: 1: one call per tracking number, 2: per line and number."""
     hold_until: float = 0.0
     """Epoch seconds before which nothing that leaves units open is sent: a read may be old until then."""
+    read_twice: bool = False
+    """An intent was found: once `hold_until` has passed, the order is read twice before such a call is sent."""
     posting: bool = False
     """A write is on its way right now: a rebalance waits for it."""
     calls: int = 0
@@ -194,7 +199,10 @@ class Progress:
     """Of the latest call."""
     waited_budget_s: float = 0.0
     waited_retry_s: float = 0.0
+    paused_s: float = 0.0
+    """Seconds it waited because its account or store was paused; not counted when it is given up."""
     warned: tuple[Warned, ...] = ()
+    story: Story = field(default_factory=Story)
 
     def restore(self, confirmed: Iterable[tuple[str, int, str | None]]) -> None:
         """Take over what a dead letter says was confirmed: (line number, units, tracking number or None)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from worker.delivery import Delivery, Event
@@ -26,6 +27,46 @@ class NoFence:
         """True."""
         del event, call, deadline, delivery
         return True
+
+
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """Every shipment that was on its way is settled: what is open may be cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Not yet; look again after so many seconds."""
+
+    after_s: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """It cannot be known (misplaced keys)."""
+
+    why: str
+
+
+GuardAnswer = Clear | Wait | Refuse
+
+
+class Guard(Protocol):
+    """Cancels without items: may what is still open be in a box? (product contract: never cancel what may be)."""
+
+    async def look(self, event: Event, delivery: Delivery | None) -> GuardAnswer:
+        """Asked at each attempt of such a cancellation, before Walmart's order is read."""
+        ...
+
+
+class RefusingGuard:
+    """Where nobody can look: refuses."""
+
+    async def look(self, event: Event, delivery: Delivery | None) -> GuardAnswer:
+        """Refuse."""
+        del event, delivery
+        return Refuse("nobody watches over shipments here")
 
 
 def number_on_line(key: Key) -> str:

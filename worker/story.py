@@ -1,0 +1,49 @@
+"""The short story of an event: what happened to it, step by step, bounded. For log lines, dead letters, `explain`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+FIRST_STEPS: Final = 8
+LAST_STEPS: Final = 24
+_LONGEST_STEP: Final = 200
+
+
+@dataclass(slots=True)
+class Story:
+    """Steps with the time they happened; of a long story the first and the last ones are kept."""
+
+    begun_at: float = 0.0
+    """Epoch seconds of the first step."""
+    _first: list[tuple[float, str]] = field(default_factory=list)
+    _last: list[tuple[float, str]] = field(default_factory=list)
+    _left_out: int = 0
+
+    def add(self, at: float, what: str) -> None:
+        """Note a step at `at` (epoch seconds). No personal data, no secrets: it goes into logs and headers."""
+        if not self._first:
+            self.begun_at = at
+        step = (at, what[:_LONGEST_STEP])
+        if len(self._first) < FIRST_STEPS:
+            self._first.append(step)
+            return
+        self._last.append(step)
+        if len(self._last) > LAST_STEPS:
+            del self._last[0]
+            self._left_out += 1
+
+    def steps(self) -> list[tuple[float, str]]:
+        """(epoch seconds, what), oldest first; a gap is told as a step of its own."""
+        gap = [(self._last[0][0], f"… {self._left_out} more steps …")] if self._left_out else []
+        return [*self._first, *gap, *self._last]
+
+    def lines(self) -> list[str]:
+        """`+1.234 s what`, counted from the first step."""
+        return [f"+{at - self.begun_at:.3f} s {what}" for at, what in self.steps()]
+
+    def restore(self, steps: list[tuple[float, str]]) -> None:
+        """Go on with the story a dead letter tells."""
+        self._first, self._last, self._left_out = [], [], 0
+        for at, what in steps:
+            self.add(at, what)
