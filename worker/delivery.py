@@ -98,6 +98,14 @@ class Delivery:
     next_try: float = 0.0
     """Epoch seconds it waits for when parked; 0: whenever its gate is open."""
     first_seen: float = 0.0
+    replayed_at: float = 0.0
+    """Replays: epoch seconds when it was asked for; its time to be given up counts from there."""
+    waiting_since: float = 0.0
+    """Epoch seconds since when it is in memory without being settled."""
+    only_tell: bool = False
+    """Taken out of the waiting room only to be told late; then it is parked again."""
+    barrier: int | None = None
+    """Guarded cancellations: the end of the shipped topic's partition that must be read first."""
     progress: Progress = field(default_factory=Progress)
     known_as: str = ""
     """The key under which it is counted among the events in memory."""

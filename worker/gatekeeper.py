@@ -1,1 +1,160 @@
-"""Names of the gates."""
+"""What Walmart's answers mean for the gates: which gate an event stands behind, and when one closes or opens.
+
+    account:NAME                 401, no token: at once; paused
+    account:NAME/read, /ship, …  429: slow until told; 403: closed; 5xx, timeouts: closed after several different orders
+    store:NAME                   paused
+    worker                       shut by a run of unexpected exceptions
+
+A gate's reason is an error code.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+import structlog
+
+from worker.delivery import Delivery
+from worker.lanes.gates import Gates
+from worker.settings import Settings
+from worker.walmart.answer import CallKind
+from worker.walmart.call_report import CallReport, Operation
+
+log = structlog.get_logger()
+
+WORKER: Final = "worker"
+SEVERAL: Final = 3
+"""So many different orders fail in a row, without a success between, before a gate closes: one order that Walmart
+cannot serve must not stop its account."""
+THROTTLED_S: Final = 1.0
+"""A 429 without headers: buckets of 60 a minute refill one call a second."""
+
+_GROUPS: Final[dict[Operation, str]] = {
+    "get_order": "read",
+    "ship": "ship",
+    "cancel": "cancel",
+    "acknowledge": "acknowledge",
+    "put_inventory": "inventory",
+    "token_detail": "token",
+    "token": "token",
+}
+"""Operation -> endpoint group: Walmart counts each on its own."""
+
+
+def account_gate(account: str) -> str:
+    """Name of the gate of an account as a whole."""
+    return f"account:{account}"
+
+
+def call_gate(account: str, call: str) -> str:
+    """Name of the gate of one endpoint group of an account. `call`: an operation of the client."""
+    return f"account:{account}/{_GROUPS.get(call, call)}"  # type: ignore[call-overload]
+
+
+class Gatekeeper:
+    """Tells the gates what was seen. Time is passed in; `wake` is told when a gate may have opened."""
+
+    def __init__(self, gates: Gates, settings: Settings, random_source: random.Random) -> None:
+        self.gates = gates
+        self._random = random_source
+        self._failed: dict[str, set[str]] = {}
+        """Gate -> subjects that failed since a call behind it worked."""
+        self._names: dict[tuple[str, str], tuple[str, ...]] = {}
+        self.configure(settings)
+
+    def configure(self, settings: Settings) -> None:
+        """Take new settings: shut what is paused, open what no longer is."""
+        self._settings = settings
+        self._names.clear()
+        shut = {account_gate(name) for name, account in settings.accounts.items() if account.paused}
+        shut |= {f"store:{name}" for name, store in settings.stores.items() if store.paused}
+        for view in self.gates.views():
+            if view.state == "shut" and view.name != WORKER and view.name not in shut:
+                self.gates.open(view.name)
+        for name in shut:
+            self.gates.shut(name, "paused")
+
+    def names(self, delivery: Delivery) -> tuple[str, ...]:
+        """The gates a delivery's turn needs. What cannot be read, or has no store of ours, only tells and waits for
+        nobody."""
+        if delivery.event is None:
+            return (WORKER,)
+        return self.names_of(delivery.envelope.store or "", ships=delivery.envelope.shipment is not None)
+
+    def names_of(self, store: str, *, ships: bool) -> tuple[str, ...]:
+        """The gates of a store's shipments or cancellations."""
+        kind = "ship" if ships else "cancel"
+        known = self._names.get((store, kind))
+        if known is None:
+            settings = self._settings.stores.get(store)
+            if settings is None:
+                return (WORKER,)
+            account = settings.account
+            known = self._names[store, kind] = (
+                WORKER,
+                account_gate(account),
+                f"store:{store}",
+                call_gate(account, "get_order"),
+                call_gate(account, kind),
+            )
+        return known
+
+    def observe(self, report: CallReport, now: float) -> None:
+        """One request to Walmart was tried."""
+        account, gates = account_gate(report.account), self.gates
+        own = account if report.operation == "token" else call_gate(report.account, report.operation)
+        match report.kind:
+            case None | CallKind.REFUSED:
+                self._failed.pop(own, None)
+                gates.worked(own, now)
+                if report.operation != "token":
+                    gates.worked(account, now)
+            case CallKind.REFUSED_WITHOUT_CAUSE:
+                pass
+            case CallKind.UNAUTHORIZED:
+                missing = report.status == 403 and report.operation != "token"
+                self._close(own if missing else account, "scope_missing" if missing else "credentials_rejected", now)
+            case CallKind.THROTTLED:
+                after = THROTTLED_S if report.retry_after_s is None else report.retry_after_s
+                # A little later than told, and each worker at another moment.
+                until = now + after * (1 + 0.1 * self._random.random())
+                if gates.state(own).next_at < until:
+                    gates.slow(own, until, "throttled", now)
+            case CallKind.NOT_SENT | CallKind.UNKNOWN:
+                if report.not_tried:
+                    return
+                failed = self._failed.setdefault(own, set())
+                failed.add(report.subject or report.correlation_id)
+                if len(failed) >= SEVERAL or gates.state(own).state == "closed":
+                    self._close(own, "walmart_unavailable", now)
+
+    def _close(self, name: str, reason: str, now: float) -> None:
+        view = self.gates.state(name)
+        if view.state == "shut" or (view.state == "closed" and now < view.next_at):
+            # Calls that were under way when it closed are no probes.
+            return
+        if view.state != "closed":
+            log.warning("gate_closed", gate=name, reason=reason)
+        self._failed.pop(name, None)
+        wait = self._settings.timing.probe_seconds * (0.8 + 0.4 * self._random.random())
+        self.gates.close(name, reason, now + wait, now)
+
+    def note_bugs(self, in_row: int, limit: int) -> bool:
+        """Shut everything after a run of unexpected exceptions; open it when something came through. True: changed."""
+        shut = self.gates.state(WORKER).state == "shut"
+        if in_row >= limit and not shut:
+            self.gates.shut(WORKER, "internal")
+            return True
+        if not in_row and shut:
+            self.gates.open(WORKER)
+            return True
+        return False
+
+    def held_at(self, delivery: Delivery, now: float) -> tuple[str, int] | None:
+        """(reason, failed probes) of the gate that holds a delivery; None where none does."""
+        name = self.gates.admits(self.names(delivery), now)
+        if name is None:
+            return None
+        view = self.gates.state(name)
+        return view.reason or "not_started", view.probes

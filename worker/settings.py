@@ -131,7 +131,7 @@ class StoreSettings(Section):
     unknown_reason: Literal["refuse", CancelReasonCode] = "refuse"
     """An unknown or absent cancel reason: refuse, or the code to send."""
     cancel_without_items: Literal["guard", "refuse"] = "guard"
-    """A cancel without totals. The guard does not exist yet: until it does both refuse."""
+    """A cancel without totals: wait until every shipment on its way is settled, then cancel what is open; or refuse."""
     tracking_url_template: str | None = Field(default=None, pattern=r"^https?://\S*\{tracking_number\}\S*$")
     """For other carriers: a URL with `{tracking_number}` in it."""
     inventory_after_out_of_stock: bool = False
@@ -169,7 +169,10 @@ class TimingSettings(Section):
     retry_max_seconds: float = Field(default=30, ge=0.1, le=900)
     """Longest wait of the backoff in memory."""
     park_after_seconds: float = Field(default=60, ge=1, le=3_600)
-    """What would wait longer is parked (delivery core; until then it waits in memory)."""
+    """What would wait longer is parked in the dead-letter topic, its offset committed. A minute of memory serves a
+    short hiccup; longer would hold back the partition's offset."""
+    parked_retry_max_seconds: float = Field(default=900, ge=0.1, le=86_400)
+    """Longest wait of the backoff while parked. A quarter of an hour is little beside `give_up_after_hours`."""
     give_up_after_hours: float = Field(default=24, ge=0.001, le=720)
     """An event that cannot be settled becomes a dead letter this long after it was first seen."""
     probe_seconds: float = Field(default=15, ge=0.05, le=900)
@@ -177,7 +180,7 @@ class TimingSettings(Section):
     read_lag_seconds: float = Field(default=30, ge=0, le=600)
     """How long one of Walmart's reads may still show the old state (not documented; be generous)."""
     settle_seconds: float = Field(default=60, ge=0, le=3_600)
-    """Cancels without items wait at least this long after their own time (with the guard)."""
+    """Cancels without items wait at least this long after their own time, for shipments still on their way to Kafka."""
     inventory_max_age_seconds: float = Field(default=300, ge=1, le=86_400)
     """An inventory update with an older `as_of` is skipped as stale."""
 
@@ -194,9 +197,11 @@ class LimitSettings(Section):
     max_queued_bytes: int = Field(default=33_554_432, ge=1_048_576, le=4_294_967_296)
     """Bytes of events held in memory; intake pauses above it."""
     max_parked_events: int = Field(default=100_000, ge=100, le=10_000_000)
-    """Unfinished events this worker keeps track of (delivery core)."""
+    """Unfinished events this worker keeps track of, about 1 kB each; above it nothing more is parked: intake pauses and
+    the backlog stays in Kafka."""
     max_queued_events_per_account: int = Field(default=500, ge=1, le=1_000_000)
-    """In memory; more is parked (delivery core)."""
+    """Share of one account in memory while it does not flow; more is parked. A quarter of the window, so that one
+    account never fills it."""
     max_internal_errors: int = Field(default=10, ge=1, le=10_000)
     """This many unexpected exceptions in a row stop intake and turn readiness red."""
 
