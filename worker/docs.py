@@ -16,6 +16,7 @@ from pydantic_core import PydanticUndefined
 
 from worker.errors import ERRORS
 from worker.outcome import WARNINGS
+from worker.retries import markdown
 from worker.settings import Settings
 from worker.settings_schema import NAME, PARTS, Key, Part, env_name, is_mapping, is_optional, is_secret, type_name
 from worker.telemetry.docs import metrics_page
@@ -121,9 +122,15 @@ def errors_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def retries_page() -> str:
+    """`RETRIES.md`: what is tried again, how long, and what ends it."""
+    return _GENERATED + markdown()
+
+
 PAGES: Final[Mapping[Path, Callable[[], str]]] = {
     HERE / "SETTINGS.md": settings_page,
     HERE / "ERRORS.md": errors_page,
+    HERE / "RETRIES.md": retries_page,
     HERE / "telemetry" / "METRICS.md": metrics_page,
 }
 """Every generated page of the worker."""

@@ -8,7 +8,6 @@ parked, and one that is not settled `give_up_after_hours` after it was first see
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -127,16 +126,16 @@ class Retries:
         return over and delivery.progress.attempts + probes >= self._limits.min_tries
 
 
-def markdown(heading: Callable[[str], str] = lambda text: f"# {text}") -> str:
+def markdown() -> str:
     """The table, for people."""
     rows = "\n".join(
-        f"| `{trouble.value}` | {(trouble_doc(trouble))} | {rule.tried} | {_WAITS[rule.wait]} | "
+        f"| `{trouble.value}` | {_DOCS[trouble]} | {rule.tried} | {_WAITS[rule.wait]} | "
         f"{'its gate opens' if rule.behind_gate else PARKED_BACKOFF} | {rule.ends} |"
         for trouble, rule in RULES.items()
     )
     return (
-        f"{heading('What is tried again')}\n\n"
-        "Generated from `worker/retries.py`. In every class: longer than `park_after_seconds` in memory is parked; "
+        "# What is tried again\n\n"
+        "In every class: longer than `park_after_seconds` in memory is parked; "
         "`give_up_after_hours` after first sight (kept in the record, paused time not counted) and after at least "
         "`min_tries` tries, a closed gate's probes included, it becomes a dead letter under its own code.\n\n"
         "| class | what happened | what is tried | wait in memory | parked until | ended by |\n"
@@ -159,8 +158,3 @@ _DOCS: Final[dict[Trouble, str]] = {
     Trouble.SHIPMENTS: "a cancellation waits for shipments of its order",
     Trouble.OURS: "something of ours is not ready (Kafka, a fence that was refused)",
 }
-
-
-def trouble_doc(trouble: Trouble) -> str:
-    """One line on the class."""
-    return _DOCS[trouble]

@@ -40,7 +40,7 @@ CommitOutcome = Literal["committed", "refused", "failed"]
 Slo = Literal["good", "bad"]
 SloCause = Literal["failed", "budget", "late"]
 WaitReason = Literal["budget", "retry"]
-GateState = Literal["open", "slow", "closed"]
+GateState = Literal["open", "slow", "closed", "shut"]
 RoomState = Literal["dead", "waiting", "replay"]
 Part = Literal["intake", "decode", "lanes", "sync", "walmart", "report", "parked", "rebalance", "telemetry"]
 
@@ -72,7 +72,11 @@ CALL_OUTCOME: Label[CallOutcome] = Label(
 COMMIT: Label[CommitOutcome] = Label(
     "outcome", "refused: not the owner any more; failed: no answer", get_args(CommitOutcome)
 )
-GATE: Label[GateState] = Label("state", "state of the gate", get_args(GateState))
+GATE: Label[GateState] = Label(
+    "state",
+    "slow: until Walmart's headers allow more; closed: probed until it opens; shut: by hand (paused) or by a run of bugs",
+    get_args(GateState),
+)
 ROOM: Label[RoomState] = Label("state", "state of the unfinished event", get_args(RoomState))
 PART: Label[Part] = Label("part", "the room it happened in", get_args(Part))
 PARTITION: Label[int] = Label("partition", "partition number, of those assigned to this worker")

@@ -1,4 +1,4 @@
-"""The HTTP endpoints: `/metrics`, `/livez`, `/readyz`, and an index.
+"""The HTTP endpoints: `/metrics`, `/livez`, `/readyz`, `/events`, and an index.
 
 How the app uses it::
 
@@ -11,6 +11,7 @@ How the app uses it::
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import orjson
 from aiohttp import web
@@ -24,6 +25,7 @@ _INDEX = """order-sync
 /metrics  for Prometheus
 /livez    200: the worker's loops turn; 503: restart it
 /readyz   200: it takes part in the work; 503: not just now, and why
+/events   ?match=TEXT: the stories of the events in memory whose id, order or place is TEXT
 """
 
 _STOP_SECONDS = 2.0
@@ -32,10 +34,18 @@ _STOP_SECONDS = 2.0
 class TelemetryServer:
     """Serves the endpoints on `host:port` of the settings."""
 
-    def __init__(self, settings: HttpSettings, metrics: Metrics, health: Callable[[], Health]) -> None:
+    def __init__(
+        self,
+        settings: HttpSettings,
+        metrics: Metrics,
+        health: Callable[[], Health],
+        events: Callable[[str], list[dict[str, Any]]] = lambda _: [],
+    ) -> None:
+        """`events`: the events in memory that match a text, as JSON values."""
         self._settings = settings
         self._metrics = metrics
         self._health = health
+        self._events = events
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> int:
@@ -47,6 +57,7 @@ class TelemetryServer:
                 web.get("/metrics", self._scrape),
                 web.get("/livez", self._livez),
                 web.get("/readyz", self._readyz),
+                web.get("/events", self._matching),
             ]
         )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_SECONDS, handle_signals=False)
@@ -77,6 +88,13 @@ class TelemetryServer:
 
     async def _readyz(self, request: web.Request) -> web.Response:
         return _answer("ready", self._health().not_ready)
+
+    async def _matching(self, request: web.Request) -> web.Response:
+        wanted = request.query.get("match", "")
+        found = self._events(wanted) if wanted else []
+        return web.Response(
+            body=orjson.dumps(found), content_type="application/json", headers={"Cache-Control": "no-store"}
+        )
 
 
 def _answer(question: str, reasons: tuple[str, ...]) -> web.Response:
