@@ -57,7 +57,7 @@ class Gatekeeper:
 
     def __init__(self, gates: Gates, settings: Settings, random_source: random.Random) -> None:
         self.gates = gates
-        self._random = random_source
+        self.random = random_source
         self._failed: dict[str, set[str]] = {}
         """Gate -> subjects that failed since a call behind it worked."""
         self._names: dict[tuple[str, str], tuple[str, ...]] = {}
@@ -76,8 +76,7 @@ class Gatekeeper:
             self.gates.shut(name, "paused")
 
     def names(self, delivery: Delivery) -> tuple[str, ...]:
-        """The gates a delivery's turn needs. What cannot be read, or has no store of ours, only tells and waits for
-        nobody."""
+        """The gates a delivery's turn needs; what cannot be read, or has no store of ours, waits for nobody."""
         if delivery.event is None:
             return (WORKER,)
         return self.names_of(delivery.envelope.store or "", ships=delivery.envelope.shipment is not None)
@@ -118,7 +117,7 @@ class Gatekeeper:
             case CallKind.THROTTLED:
                 after = THROTTLED_S if report.retry_after_s is None else report.retry_after_s
                 # A little later than told, and each worker at another moment.
-                until = now + after * (1 + 0.1 * self._random.random())
+                until = now + after * (1 + 0.1 * self.random.random())
                 if gates.state(own).next_at < until:
                     gates.slow(own, until, "throttled", now)
             case CallKind.NOT_SENT | CallKind.UNKNOWN:
@@ -137,7 +136,7 @@ class Gatekeeper:
         if view.state != "closed":
             log.warning("gate_closed", gate=name, reason=reason)
         self._failed.pop(name, None)
-        wait = self._settings.timing.probe_seconds * (0.8 + 0.4 * self._random.random())
+        wait = self._settings.timing.probe_seconds * (0.8 + 0.4 * self.random.random())
         self.gates.close(name, reason, now + wait, now)
 
     def note_bugs(self, in_row: int, limit: int) -> bool:

@@ -47,7 +47,7 @@ class Shipments(Protocol):
 
 
 class ShipmentGuard:
-    """Implements `worker.sync.doors.Guard`. `in_memory`: is a shipment of this order, or record key, unfinished here?"""
+    """Implements `worker.sync.doors.Guard`. `in_memory`: is a shipment of this order, or record key, unfinished."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """What is tried again, how long, and what ends it: one row per class of trouble. Pure.
 
 `worker/RETRIES.md` is generated from `RULES`. In every class an event that waits longer than `park_after_seconds` is
-parked, and one that is not settled `give_up_after_hours` after it was first seen (paused time not counted) and was tried
+parked. One that is not settled `give_up_after_hours` after it was first seen (paused time not counted) and was tried
 `min_tries` times becomes a dead letter under its own code; a closed gate's probes count as tries.
 """
 

@@ -74,7 +74,7 @@ COMMIT: Label[CommitOutcome] = Label(
 )
 GATE: Label[GateState] = Label(
     "state",
-    "slow: until Walmart's headers allow more; closed: probed until it opens; shut: by hand (paused) or by a run of bugs",
+    "slow: until Walmart's headers allow more; closed: probed until it opens; shut: paused, or a run of bugs",
     get_args(GateState),
 )
 ROOM: Label[RoomState] = Label("state", "state of the unfinished event", get_args(RoomState))
