@@ -117,11 +117,9 @@ class Gatekeeper:
             case CallKind.THROTTLED:
                 after = THROTTLED_S if report.retry_after_s is None else report.retry_after_s
                 # A little later than told, and each worker at another moment.
-                until = now + after * (1 + 0.1 * self.random.random())
-                if gates.state(own).next_at < until:
-                    gates.slow(own, until, "throttled", now)
+                gates.slow(own, now + after * (1 + 0.1 * self.random.random()), "throttled", now)
             case CallKind.NOT_SENT | CallKind.UNKNOWN:
-                if report.not_tried:
+                if report.too_late:
                     return
                 failed = self._failed.setdefault(own, set())
                 failed.add(report.subject or report.correlation_id)

@@ -1,0 +1,172 @@
+"""What Walmart's answers mean for the gates."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from worker.gatekeeper import SEVERAL, WORKER, Gatekeeper, account_gate, call_gate
+from worker.lanes.gates import Gates
+from worker.settings import Settings
+from worker.walmart.answer import CallKind
+from worker.walmart.call_report import CallReport
+
+NOW = 1_000.0
+TREE: dict[str, Any] = {
+    "accounts": {name: {"client_id": "c", "client_secret": "s"} for name in ("a", "b")},
+    "stores": {"one": {"account": "a"}, "two": {"account": "a"}, "three": {"account": "b"}},
+    "timing": {"probe_seconds": 10},
+}
+READ, SHIP, CANCEL = (call_gate("a", call) for call in ("get_order", "ship", "cancel"))
+
+
+def keeper(**changes: Any) -> Gatekeeper:
+    return Gatekeeper(Gates(), Settings.model_validate({**TREE, **changes}), random.Random(1))
+
+
+def report(operation: Any = "ship", kind: CallKind | None = None, status: int | None = 200, **more: Any) -> CallReport:
+    return CallReport("a", operation, status, kind, 0.1, "c1", **more)
+
+
+def state(one: Gatekeeper, name: str) -> str:
+    return one.gates.state(name).state
+
+
+def test_a_shipment_needs_its_account_its_store_the_read_and_the_ship_gate() -> None:
+    assert keeper().names_of("one", ships=True) == (WORKER, "account:a", "store:one", READ, SHIP)
+    assert keeper().names_of("one", ships=False)[-1] == CANCEL
+
+
+def test_a_store_that_is_not_in_the_settings_waits_for_nobody() -> None:
+    assert keeper().names_of("unknown", ships=True) == (WORKER,)
+
+
+def test_a_429_slows_its_endpoint_and_no_other() -> None:
+    one = keeper()
+    one.observe(report(kind=CallKind.THROTTLED, status=429, retry_after_s=20.0), NOW)
+    assert one.gates.admits(one.names_of("one", ships=True), NOW + 19.9) == SHIP
+    assert one.gates.admits(one.names_of("one", ships=True), NOW + 22.1) is None
+    assert one.gates.admits(one.names_of("one", ships=False), NOW) is None
+
+
+def test_a_shorter_wait_told_later_does_not_shorten_a_longer_one() -> None:
+    one = keeper()
+    one.observe(report(kind=CallKind.THROTTLED, status=429, retry_after_s=60.0), NOW)
+    one.observe(report(kind=CallKind.THROTTLED, status=429, retry_after_s=1.0), NOW + 1)
+    assert one.gates.admits((SHIP,), NOW + 30) == SHIP
+
+
+def test_a_401_closes_the_account_at_once_and_another_account_never() -> None:
+    one = keeper()
+    one.observe(report(kind=CallKind.UNAUTHORIZED, status=401), NOW)
+    assert state(one, account_gate("a")) == "closed"
+    assert one.gates.state(account_gate("a")).reason == "credentials_rejected"
+    assert one.gates.admits(one.names_of("three", ships=True), NOW) is None
+
+
+def test_a_refused_token_closes_the_account() -> None:
+    one = keeper()
+    one.observe(report("token", CallKind.UNAUTHORIZED, 400), NOW)
+    assert state(one, account_gate("a")) == "closed"
+
+
+def test_a_missing_scope_closes_its_endpoint_only() -> None:
+    """A read that works says nothing of the right to ship."""
+    one = keeper()
+    one.observe(report(kind=CallKind.UNAUTHORIZED, status=403), NOW)
+    assert (state(one, SHIP), state(one, account_gate("a"))) == ("closed", "open")
+    one.observe(report("get_order"), NOW + 1)
+    assert state(one, SHIP) == "closed"
+
+
+@pytest.mark.parametrize("kind", [CallKind.UNKNOWN, CallKind.NOT_SENT])
+def test_failures_of_several_different_orders_close_a_gate(kind: CallKind) -> None:
+    one = keeper()
+    for number in range(SEVERAL):
+        assert state(one, READ) == "open"
+        one.observe(report("get_order", kind, 503, subject=f"order{number}"), NOW)
+    assert (state(one, READ), one.gates.state(READ).reason) == ("closed", "walmart_unavailable")
+
+
+def test_one_order_that_walmart_cannot_serve_closes_nothing() -> None:
+    one = keeper()
+    for _ in range(50):
+        one.observe(report("get_order", CallKind.UNKNOWN, 500, subject="poison"), NOW)
+    assert state(one, READ) == "open"
+
+
+def test_a_success_between_begins_the_count_anew() -> None:
+    one = keeper()
+    for number in range(20):
+        one.observe(report("get_order", CallKind.UNKNOWN, 500, subject=f"order{number}"), NOW)
+        if number % (SEVERAL - 1) == 0:
+            one.observe(report("get_order"), NOW)
+    assert state(one, READ) == "open"
+
+
+def test_a_refusal_on_its_merits_is_a_sign_of_life() -> None:
+    one = keeper()
+    for number in range(SEVERAL):
+        one.observe(report(kind=CallKind.UNKNOWN, status=500, subject=f"order{number}"), NOW)
+    one.observe(report(kind=CallKind.REFUSED, status=400), NOW + 20)
+    assert state(one, SHIP) == "open"
+
+
+def test_a_refusal_without_a_cause_says_nothing() -> None:
+    """It may be an outage, or this one event."""
+    one = keeper()
+    for number in range(SEVERAL):
+        one.observe(report(kind=CallKind.UNKNOWN, status=500, subject=f"order{number}"), NOW)
+    one.observe(report(kind=CallKind.REFUSED_WITHOUT_CAUSE, status=400), NOW + 20)
+    assert state(one, SHIP) == "closed"
+
+
+def test_a_failed_probe_moves_the_next_one_and_is_counted() -> None:
+    one = keeper()
+    one.observe(report(kind=CallKind.UNAUTHORIZED, status=401), NOW)
+    for turn in range(1, 5):
+        now = one.gates.state(account_gate("a")).next_at
+        names = one.names_of("one", ships=True)
+        assert one.gates.admits(names, now) is None
+        one.gates.took(names)
+        one.observe(report(kind=CallKind.UNAUTHORIZED, status=401), now)
+        one.gates.left(names)
+        assert one.gates.probes(account_gate("a")) == turn
+        assert 8 <= one.gates.state(account_gate("a")).next_at - now <= 12
+
+
+def test_calls_that_were_under_way_when_it_closed_are_no_probes() -> None:
+    one = keeper()
+    for _ in range(30):
+        one.observe(report(kind=CallKind.UNAUTHORIZED, status=401), NOW)
+    assert one.gates.probes(account_gate("a")) == 0
+
+
+def test_paused_is_shut_and_opens_with_new_settings_only() -> None:
+    one = keeper(stores={**TREE["stores"], "one": {"account": "a", "paused": True}})
+    assert one.gates.admits(one.names_of("one", ships=True), NOW) == "store:one"
+    assert one.gates.admits(one.names_of("two", ships=True), NOW) is None
+    one.observe(report(), NOW)
+    assert state(one, "store:one") == "shut"
+    one.configure(Settings.model_validate(TREE))
+    assert one.gates.admits(one.names_of("one", ships=True), NOW) is None
+
+
+def test_a_run_of_bugs_shuts_everything_until_something_comes_through() -> None:
+    one = keeper()
+    assert not one.note_bugs(2, 3)
+    assert one.note_bugs(3, 3)
+    assert one.gates.admits(one.names_of("one", ships=True), NOW) == WORKER
+    assert not one.note_bugs(4, 3)
+    assert one.note_bugs(0, 3)
+    assert one.gates.admits(one.names_of("one", ships=True), NOW) is None
+
+
+def test_a_call_that_was_never_tried_is_no_failure_of_walmart() -> None:
+    """Its deadline had passed: that is ours."""
+    one = keeper()
+    for number in range(9):
+        one.observe(report(kind=CallKind.NOT_SENT, status=None, subject=f"order{number}", too_late=True), NOW)
+    assert state(one, SHIP) == "open"
