@@ -24,7 +24,7 @@ class Story:
         """Note a step at `at` (epoch seconds). No personal data, no secrets: it goes into logs and headers."""
         if not self._first:
             self.begun_at = at
-        step = (at, what[:_LONGEST_STEP])
+        step = (at, " ".join(what.split())[:_LONGEST_STEP])
         if len(self._first) < FIRST_STEPS:
             self._first.append(step)
             return

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from schemas.events import OrderCancelled
 from worker.clock import Clock
 from worker.delivery import Delivery, Event
 from worker.errors import Failure
 from worker.outcome import Again, Outcome, Progress, Trouble
 from worker.settings import Settings
 from worker.sync.attempt import Attempt
-from worker.sync.doors import Corrections, Fence, MemoryCorrections, NoFence
+from worker.sync.doors import Corrections, Fence, Guard, MemoryCorrections, NoFence, RefusingGuard
 from worker.sync.inventory import Inventory
 from worker.sync.room import Room
 from worker.sync.rules import Rules
 from worker.sync.snapshot import OrderMemory
-from worker.sync.verdict import operation_of, refused
+from worker.sync.verdict import operation_of, refused, told
 from worker.walmart.answer import OrdersApi
 
 
@@ -30,12 +29,14 @@ class Sync:
         clock: Clock,
         corrections: Corrections | None = None,
         fence: Fence | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self._room = Room(
             settings,
             clock,
             corrections or MemoryCorrections(),
             fence or NoFence(),
+            guard or RefusingGuard(),
             Inventory(clock),
             OrderMemory(settings.timing.read_lag_seconds),
         )
@@ -53,14 +54,18 @@ class Sync:
     async def attempt(self, event: Event, progress: Progress, delivery: Delivery | None = None) -> Outcome:
         """One try at one event; the caller sees to it that an order has one at a time.
 
-        `delivery` is handed on to the fence and the markers, and gives the event's time where `ce_time` is absent.
+        `delivery` is handed on to the fence, the guard and the markers, and gives the event's time where `ce_time` is
+        absent. What happens is told in `progress.story`, the outcome last.
         """
+        outcome = await self._attempt(event, progress, delivery)
+        progress.story.add(self._room.clock.now(), told(outcome))
+        return outcome
+
+    async def _attempt(self, event: Event, progress: Progress, delivery: Delivery | None) -> Outcome:
         data = event.data
         rules = self._rules.get(data.store)
         if rules is None:
             return refused(data, Failure("store_unknown", f"store {data.store} is not in the settings"))
-        if isinstance(data, OrderCancelled) and data.items is None:
-            return refused(data, Failure("cancel_without_items", "the cancellation has no items with their totals"))
         api = self._apis.get(rules.account)
         if api is None:
             failure = Failure("not_ready", f"account {rules.account} is not connected")

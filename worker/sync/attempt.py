@@ -2,11 +2,12 @@
 
 What an attempt never does: send a write whose effect it cannot tell from an earlier one's. Before a write goes out it
 is noted in the event's progress as unsettled; the note goes when the order shows the effect, when Walmart turned the
-call away, or when an old read may be believed (`read_lag_seconds` after the call's deadline, read twice).
+call away, or when an old read may be believed (`_believable` says from when; read twice).
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from schemas.events import OrderCancelled
@@ -14,14 +15,16 @@ from schemas.walmart.order import Order
 from worker.delivery import Delivery, Event
 from worker.errors import Failure
 from worker.outcome import Again, Outcome, Progress, Refusal, Trouble, Unsettled, Warned
+from worker.sync.calling import Calling
 from worker.sync.calls import Acknowledge, Call, Cancel, Correct, Key, Memory, Plan, Write
-from worker.sync.doors import number_on_line
+from worker.sync.cancel import without_items
+from worker.sync.doors import Clear, GuardAnswer, Refuse, Wait, number_on_line
 from worker.sync.finish import finish
-from worker.sync.judge import about_state, again_for, no_cause, refusal
+from worker.sync.judge import OURS_S, about_state, again_for, no_cause, refusal
 from worker.sync.plan import plan
 from worker.sync.room import Room
 from worker.sync.rules import Rules
-from worker.sync.snapshot import merged, shows
+from worker.sync.snapshot import later, merged, shows
 from worker.sync.verdict import operation_of, refused
 from worker.walmart.answer import CallError, CallKind, OrdersApi
 
@@ -39,6 +42,7 @@ class Attempt:
         self, room: Room, api: OrdersApi, rules: Rules, event: Event, progress: Progress, delivery: Delivery | None
     ) -> None:
         self.room, self.api, self.rules = room, api, rules
+        self.calling = Calling(api, event.data.purchase_order_id, progress, room.clock)
         self.event, self.data, self.progress, self.delivery = event, event.data, progress, delivery
         self.timing = room.settings.timing
         self.min_tries = room.settings.limits.min_tries
@@ -46,6 +50,7 @@ class Attempt:
         self.order_id = event.data.purchase_order_id
         self.sent: dict[Key, int] = {}
         self.acknowledged = False
+        self.guard: GuardAnswer = Clear()
 
     async def run(self) -> Outcome:
         outcome = await self._run()
@@ -54,6 +59,9 @@ class Attempt:
         return outcome
 
     async def _run(self) -> Outcome:
+        turned_away = await self._guarded()
+        if turned_away is not None:
+            return turned_away
         order = await self._read()
         if not isinstance(order, Order):
             return order
@@ -69,6 +77,8 @@ class Attempt:
             if (step.marks or step.frees) and not await self._mark(step):
                 return self._ours("the marker of a corrected tracking number could not be written", order)
             call = self._next(step)
+            if call is not None and isinstance(self.guard, Wait):
+                return self._shipments(self.guard, order)
             if call is None:
                 if self.progress.applied or any(line.fate == "shown" for line in step.lines):
                     # An old read must not take back for the next event what this one has seen.
@@ -76,11 +86,43 @@ class Attempt:
                 return self._waiting(step, order) or await finish(
                     self.room, self.api, self.rules, self.data, step, order, self.progress
                 )
-            answer = await (self._acknowledge(order) if isinstance(call, Acknowledge) else self._write(call, order))
+            if call.leaves_units_open and self.progress.read_twice:
+                answer = await self._read_again(order)
+            elif isinstance(call, Acknowledge):
+                answer = await self._acknowledge(order)
+            else:
+                answer = await self._write(call, order)
             if not isinstance(answer, Order):
                 return answer
             order = answer
         raise RuntimeError(f"more than {MAX_CALLS} calls for one event")
+
+    # -- cancels without items
+
+    async def _guarded(self) -> Outcome | None:
+        """A cancel without items: what may be in a box is left alone. None: go on."""
+        if not isinstance(self.data, OrderCancelled) or self.data.items is not None:
+            return None
+        if self.rules.cancel_without_items == "refuse":
+            self.guard = Refuse(f"store {self.rules.store} takes none (cancel_without_items)")
+        else:
+            self.guard = await self.room.guard.look(self.event, self.delivery)
+        if isinstance(self.guard, Clear):
+            self._tell("guard: clear, no shipment of the order is on its way")
+            return None
+        self._tell(f"guard: {'wait' if isinstance(self.guard, Wait) else 'refuse'}: {self.guard.why}")
+        progress = self.progress
+        if progress.applied or progress.unsettled is not None or progress.doubted:
+            # An earlier try has sent it. Whether that worked comes first: then nothing may be left to guard.
+            return None
+        if isinstance(self.guard, Wait):
+            return self._shipments(self.guard, None)
+        return refused(self.data, Failure("cancel_without_items", without_items(self.guard.why)))
+
+    def _shipments(self, wait: Wait, order: Order | None) -> Again:
+        text = f"a cancellation without items waits for shipments: {wait.why}"
+        failure = Failure("waiting_for_shipments", text)
+        return Again(Trouble.SHIPMENTS, failure, wait.after_s, self.operation, order.status if order else None)
 
     # -- planning
 
@@ -93,7 +135,14 @@ class Attempt:
             self.room.clock.now(),
             at=self._happened_at(),
             superseded=lambda key: self.room.corrections.superseded_at(self.order_id, number_on_line(key)),
-            memory=Memory(progress.confirmed, self.sent, progress.refused, progress.one_by_one, self.acknowledged),
+            memory=Memory(
+                progress.confirmed,
+                self.sent,
+                progress.refused,
+                progress.one_by_one,
+                self.acknowledged,
+                self.guard.why if isinstance(self.guard, Refuse) else None,
+            ),
         )
         self._warn(*step.warnings)
         return step
@@ -107,7 +156,7 @@ class Attempt:
         return told.timestamp()
 
     def _next(self, step: Plan) -> Call | None:
-        held = self.room.clock.now() < self.progress.hold_until
+        held = self.calling.asked_at < self.progress.hold_until
         calls = [call for call in step.calls if not (held and call.leaves_units_open)]
         return None if all(isinstance(call, Acknowledge) for call in calls) else calls[0]
 
@@ -117,20 +166,27 @@ class Attempt:
             number = number_on_line((mark.line_number, mark.number))
             if not await corrections.mark(self.order_id, number, mark.event_time, self.delivery):
                 return False
+            self._tell(f"marked: {mark.number} is corrected away on line {mark.line_number}")
         for key in step.frees:
             if not await corrections.free(self.order_id, number_on_line(key), self.delivery):
                 return False
+            self._tell(f"mark taken off: {key[1]} counts again on line {key[0]}")
         return True
 
     def _waiting(self, step: Plan, order: Order) -> Again | None:
         """Nothing can be sent now; what there is to wait for, if anything."""
-        now = self.room.clock.now()
+        now, asked_at = self.room.clock.now(), self.calling.asked_at
         until = max([refusal.final_at for refusal in self._pending(step)], default=0.0)
         held = any(not isinstance(call, Acknowledge) for call in step.calls)
         if held:
             until = max(until, self.progress.hold_until)
-        if held or now < until:
-            text = "Walmart refused what its order still shows as possible: waiting until that cannot be an old read"
+        if held or asked_at < until:
+            why = (
+                "another worker may have sent a call for this event"
+                if self.progress.read_twice
+                else "Walmart refused what its order still shows as possible"
+            )
+            text = f"{why}: waiting until that cannot be an old read"
             failure = Failure("outcome_unknown", text)
             return self._again(Trouble.UNKNOWN, failure, order, min(READ_AGAIN_S, max(0.0, until - now)))
         waiting = sum(line.quantity for line in step.lines if line.fate == "waiting")
@@ -147,8 +203,7 @@ class Attempt:
     # -- reading
 
     async def _get(self) -> Order | CallError:
-        self.progress.calls += 1
-        answer = await self.api.get_order(self.order_id)
+        answer = await self.calling.get_order()
         if isinstance(answer, CallError):
             return answer
         return self.room.orders.newest(self.rules.account, answer, self.room.clock.now())
@@ -157,8 +212,7 @@ class Attempt:
         answer = await self._get()
         if isinstance(answer, Order):
             return answer
-        self.progress.correlation_id = answer.correlation_id
-        again = again_for(answer, self.operation, write=False)
+        again = again_for(answer, "get_order", self.operation, write=False)
         if again is not None:
             return again
         touched = self.progress.unsettled is not None or self.progress.applied
@@ -168,23 +222,35 @@ class Attempt:
         if answer.not_found or answer.kind is CallKind.REFUSED_WITHOUT_CAUSE or touched:
             if self._tried_enough() and not touched:
                 return refused(self.data, refusal(answer))
-            return no_cause(answer, self.operation)
+            return no_cause(answer, "get_order", self.operation)
         return refused(self.data, refusal(answer))
+
+    async def _read_again(self, order: Order) -> Order | Outcome:
+        """Somebody else's call may have been on its way: what it did is believed to be missing only when read twice."""
+        too_early = self.calling.asked_at < self.progress.hold_until
+        second = await self._read()
+        if not isinstance(second, Order):
+            return second
+        self.progress.read_twice = too_early
+        return later(second, order)
 
     async def _settle(self, order: Order, unsettled: Unsettled) -> Order | Outcome:
         """Find out whether an earlier write, whose outcome is not known, has worked."""
         if shows(order, unsettled.expected):
+            self._tell("the order shows it: the call in doubt has worked")
             return self._worked(order, unsettled)
-        now = self.room.clock.now()
-        if unsettled.leaves_open and now < unsettled.believe_at:
+        if unsettled.leaves_open and self.calling.asked_at < unsettled.believe_at:
+            now = self.room.clock.now()
             text = "a call may or may not have worked; the order is read until that is known"
-            wait = min(READ_AGAIN_S, unsettled.believe_at - now)
+            wait = min(READ_AGAIN_S, max(0.0, unsettled.believe_at - now))
             return self._again(Trouble.UNKNOWN, Failure("outcome_unknown", text), order, wait)
         second = await self._read()
         if not isinstance(second, Order):
             return second
         if shows(second, unsettled.expected):
+            self._tell("the order shows it: the call in doubt has worked")
             return self._worked(second, unsettled)
+        self._tell("read twice and not shown: the call in doubt is taken for lost")
         self.progress.unsettled = None
         self.progress.doubted = unsettled.expected
         return second
@@ -207,20 +273,14 @@ class Attempt:
     async def _acknowledge(self, order: Order) -> Order | Outcome:
         """May be repeated, and its refusal stops nothing: the shipment tells whether it was needed."""
         self.acknowledged = True
-        self.progress.calls += 1
-        self.progress.posting = True
-        try:
-            answer = await self.api.acknowledge(self.order_id)
-        finally:
-            self.progress.posting = False
+        answer = await self.calling.acknowledge()
         if isinstance(answer, Order):
             return self.room.orders.remember(self.rules.account, answer, self.room.clock.now())
-        self.progress.correlation_id = answer.correlation_id
-        again = again_for(answer, self.operation, order.status, write=False)
+        again = again_for(answer, "acknowledge", self.operation, order.status, write=False)
         if again is not None:
             return again
         if answer.kind is CallKind.REFUSED_WITHOUT_CAUSE and not self._tried_enough():
-            return no_cause(answer, self.operation, order.status)
+            return no_cause(answer, "acknowledge", self.operation, order.status)
         self._warn(Warned("acknowledge_refused", answer.message[:300]))
         return order
 
@@ -228,38 +288,43 @@ class Attempt:
         progress = self.progress
         deadline = self.room.clock.now() + self.timing.call_timeout_seconds
         if call.leaves_units_open and not await self.room.fence.intend(self.event, call, deadline, self.delivery):
-            return self._ours("the fence before a call that leaves units open could not be set", order)
-        correction = isinstance(call, Correct)
+            self._tell("fence refused: nothing was sent")
+            return self._ours("the fence before a call that leaves units open could not be set", order, OURS_S)
         unsettled = Unsettled(
-            call.expected, deadline + self.timing.read_lag_seconds, call.leaves_units_open, correction
+            call.expected, self._believable(deadline), call.leaves_units_open, isinstance(call, Correct)
         )
         progress.unsettled = unsettled
-        progress.calls += 1
-        progress.posting = True
-        try:
-            if isinstance(call, Cancel):
-                answer = await self.api.cancel(self.order_id, call.body(), deadline=deadline)
-            else:
-                answer = await self.api.ship(self.order_id, call.body(), deadline=deadline)
-        finally:
-            progress.posting = False
+        name = "cancel" if isinstance(call, Cancel) else "ship"
+        answer = await self.calling.write(call, deadline)
         if isinstance(answer, CallError):
-            progress.correlation_id = answer.correlation_id
             if answer.kind is not CallKind.UNKNOWN:
                 progress.unsettled = None
-                return again_for(answer, self.operation, order.status, write=True) or await self._refused(
-                    call, order, answer
-                )
+                again = again_for(answer, name, self.operation, order.status, write=True)
+                return again or await self._refused(call, order, answer)
         elif shows(answer, call.expected):
             return self._confirmed(call, answer, unsettled)
+        gone_by = min(deadline, self.room.clock.now())
+        progress.unsettled = unsettled = replace(unsettled, believe_at=self._believable(gone_by))
         second = await self._get()
         if isinstance(second, Order) and shows(second, call.expected):
+            self._tell("read back: the order shows it")
             return self._confirmed(call, second, unsettled)
         failure = Failure("outcome_unknown", "the answer does not show what was asked for")
         if isinstance(answer, CallError):
-            again = again_for(answer, self.operation, order.status, write=True)
+            again = again_for(answer, name, self.operation, order.status, write=True)
             failure = again.failure if again is not None else failure
-        return self._again(Trouble.UNKNOWN, failure, order)
+        return replace(self._again(Trouble.UNKNOWN, failure, order), call=name)
+
+    def _believable(self, gone_by: float) -> float:
+        """From when on (epoch seconds) a read that does not show a call proves that it is lost.
+
+        `gone_by`: its bytes have left by then. That is the deadline, which is checked as they are written, or the end
+        of the call, if that came first: nothing is written afterwards.
+        """
+        # A Walmart too slow to answer may be as slow to act: it gets as long again as a call may take, and only then
+        # does the read lag count. A lost call that leaves units open so waits up to 50 s instead of 40 s by default,
+        # well within the SLO; a read believed too early would charge a buyer twice.
+        return gone_by + self.timing.call_timeout_seconds + self.timing.read_lag_seconds
 
     def _confirmed(self, call: Write, order: Order, unsettled: Unsettled) -> Order:
         for key, quantity in zip(call.keys, call.quantities, strict=True):
@@ -284,11 +349,11 @@ class Attempt:
         if not self._still_planned(call, read):
             return read
         if error.kind is CallKind.REFUSED_WITHOUT_CAUSE and not self._tried_enough():
-            return no_cause(error, self.operation, read.status)
-        now = self.room.clock.now()
+            name = "cancel" if isinstance(call, Cancel) else "ship"
+            return no_cause(error, name, self.operation, read.status)
         named = error.kind is CallKind.REFUSED and not error.malformed
         doubtful = named and about_state(error, correction=isinstance(call, Correct))
-        final_at = now + self.timing.read_lag_seconds if doubtful else now
+        final_at = self.room.clock.now() + self.timing.read_lag_seconds if doubtful else 0.0
         if len(call.keys) > 1:
             self._take_apart(call, final_at)
         else:
@@ -331,8 +396,11 @@ class Attempt:
     def _again(self, trouble: Trouble, failure: Failure, order: Order, after_s: float | None = None) -> Again:
         return Again(trouble, failure, after_s, self.operation, order.status)
 
-    def _ours(self, text: str, order: Order) -> Again:
-        return self._again(Trouble.OURS, Failure("not_ready", text), order)
+    def _ours(self, text: str, order: Order, after_s: float | None = None) -> Again:
+        return self._again(Trouble.OURS, Failure("not_ready", text), order, after_s)
+
+    def _tell(self, what: str) -> None:
+        self.progress.story.add(self.room.clock.now(), what)
 
     def _warn(self, *warnings: Warned) -> None:
         for warning in warnings:

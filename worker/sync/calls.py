@@ -164,6 +164,8 @@ class Memory:
     """0: one call for everything; 1: one per tracking number; 2: one per line and number."""
     acknowledged: bool = False
     """The acknowledgement has been tried."""
+    withheld: str | None = None
+    """Cancels without items: why what is still open may not be cancelled (the guard refuses)."""
 
 
 @dataclass(slots=True)

@@ -3,6 +3,8 @@
 Per line `target = min(cancelled_total, ordered - shipped_total)`, so that what commerce has shipped and Walmart does
 not know yet is left alone: shipments and cancellations commute. Totals by SKU are per group of lines: shipments fill
 from the first line, cancellations from the last.
+
+Without items everything still open is meant; that nothing of it is in a box is the guard's business, not the plan's.
 """
 
 from __future__ import annotations
@@ -38,6 +40,11 @@ def plan_cancel(data: OrderCancelled, order: Order, rules: Rules, *, memory: Mem
     return _CancelPlanner(data, order, rules, memory).plan()
 
 
+def without_items(why: str) -> str:
+    """The message of a cancellation without items that is refused."""
+    return f"the cancellation has no items with their totals: {why}"
+
+
 def reason_of(data: OrderCancelled, rules: Rules) -> str | None:
     """One of the five codes: as told, else by the store's policy; None where it is to be refused."""
     told = data.reason
@@ -59,15 +66,18 @@ class _CancelPlanner:
         self.takes: dict[str, int] = {}
 
     def plan(self) -> Plan:
-        items = self.data.items
+        items = self.data.items if self.data.items is not None else self._everything()
         plan = Plan("cancel", reason=self.reason)
-        if items is None:
-            self.problems.append(Problem("cancel_without_items", "the cancellation has no items with their totals"))
-        elif self.order.fulfilled_by_walmart:
+        withheld = self._withheld()
+        if self.order.fulfilled_by_walmart:
             self.problems.append(Problem("order_fulfilled_by_walmart", "Walmart fulfils this order itself (WFS)"))
             for item in items:
                 if item.cancelled_total:
                     self._tell(item, None, item.cancelled_total, "refused", "order_fulfilled_by_walmart")
+        elif withheld is not None and self.order.open:
+            self._withhold(items, withheld)
+        elif self.data.items is None and self.order.status == "shipped" and not any(self.ledger.cancelled.values()):
+            self._all_shipped(items)
         else:
             for item in sorted(items, key=lambda item: item.line_number is None):
                 self._meet(item)
@@ -76,6 +86,45 @@ class _CancelPlanner:
                 plan.warnings = self._warnings()
         plan.lines, plan.problems = tuple(self.lines), tuple(self.problems)
         return plan
+
+    # -- without items
+
+    def _everything(self) -> tuple[CancelledItem, ...]:
+        """The order's own totals as if everything open were cancelled: what has shipped stays shipped."""
+        return tuple(
+            [
+                CancelledItem.model_construct(
+                    line_number=line.line_number,
+                    sku=None,
+                    cancelled_total=line.cancelled + line.open,
+                    shipped_total=line.shipped,
+                )
+                for line in self.order.lines
+            ]
+        )
+
+    def _withheld(self) -> str | None:
+        if self.data.items is not None:
+            return None
+        if self.rules.cancel_without_items == "refuse":
+            return f"store {self.rules.store} takes none (cancel_without_items)"
+        return self.memory.withheld
+
+    def _withhold(self, items: tuple[CancelledItem, ...], why: str) -> None:
+        for item, line in zip(items, self.order.lines, strict=True):
+            self._tell_shown(item, (line,), line.cancelled)
+            if line.open:
+                self._tell(item, line, line.open, "refused", "cancel_without_items")
+        self.problems.append(Problem("cancel_without_items", without_items(why)))
+
+    def _all_shipped(self, items: tuple[CancelledItem, ...]) -> None:
+        """A repeat after some were cancelled is no conflict; where none ever was, commerce and Walmart disagree."""
+        for item, line in zip(items, self.order.lines, strict=True):
+            if line.shipped:
+                self._tell(item, line, line.shipped, "refused", "cancel_after_ship")
+        self.problems.append(
+            Problem("cancel_after_ship", "nothing is open any more: all units have shipped at Walmart")
+        )
 
     # -- one item
 

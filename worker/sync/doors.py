@@ -56,7 +56,7 @@ class Guard(Protocol):
     """Cancels without items: may what is still open be in a box? (product contract: never cancel what may be)."""
 
     async def look(self, event: Event, delivery: Delivery | None) -> GuardAnswer:
-        """Asked at each attempt of such a cancellation, before Walmart's order is read."""
+        """Asked at each attempt of such a cancellation, before Walmart's order is read. In observe mode, too."""
         ...
 
 

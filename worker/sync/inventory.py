@@ -11,6 +11,7 @@ from schemas.events import InventoryLevel
 from schemas.walmart.inventory import inventory_body
 from worker.clock import Clock
 from worker.outcome import InventoryOutcome, PlannedRequest, Progress, Warned
+from worker.sync.calling import timed
 from worker.sync.reasons import OUT_OF_STOCK
 from worker.sync.rules import Rules
 from worker.walmart.answer import CallError, CallKind, OrdersApi
@@ -93,9 +94,10 @@ class Inventory:
         why = ""
         for remaining in reversed(range(QUICK_TRIES)):
             progress.posting = True
-            progress.calls += 1
+            ask = f"PUT inventory {level.sku} {level.quantity}"
+            sending = api.put_inventory(level.sku, level.quantity, level.ship_node)
             try:
-                answer = await api.put_inventory(level.sku, level.quantity, level.ship_node)
+                answer, _ = await timed(ask, sending, progress, self._clock)
             finally:
                 progress.posting = False
             if not isinstance(answer, CallError):

@@ -13,6 +13,9 @@ from worker.walmart.answer import CallError, CallKind
 LOCKED_S: Final = 20.0
 """A locked order is tried again after this, where Walmart does not say when."""
 
+OURS_S: Final = 1.0
+"""What is not ready on our side (the fence, a process that came too late) is tried again after this."""
+
 _CONTENT: Final = frozenset(
     {
         "methodcode",
@@ -33,32 +36,43 @@ _STATE: Final = re.compile(
 
 
 def again_for(
-    error: CallError, operation: Operation, status: WalmartStatus | None = None, *, write: bool
+    error: CallError, call: str, operation: Operation, status: WalmartStatus | None = None, *, write: bool
 ) -> Again | None:
-    """Why to try again after a call that was not refused on its merits; None where it was."""
+    """Why to try again after a call that was not refused on its merits; None where it was.
+
+    `call`: its name at the API (`get_order`, `acknowledge`, `ship`, `cancel`). `write`: it may have had an effect that
+    must be known before anything else is sent.
+    """
+    meant = _meaning(error, write)
+    if meant is None:
+        return None
+    trouble, code, least_s = meant
+    return Again(trouble, _failure(code, error), error.retry_after_s or least_s, operation, status, call)
+
+
+def _meaning(error: CallError, write: bool) -> tuple[Trouble, str, float | None] | None:
+    """Class, code, and what to wait where Walmart does not say."""
     if error.locked:
-        return Again(
-            Trouble.NOT_SENT, _failure("order_locked", error), error.retry_after_s or LOCKED_S, operation, status
-        )
+        return Trouble.NOT_SENT, "order_locked", LOCKED_S
+    if error.too_late:
+        return Trouble.OURS, "not_ready", OURS_S
     if error.kind is CallKind.THROTTLED:
-        return Again(Trouble.THROTTLED, _failure("throttled", error), error.retry_after_s, operation, status)
+        return Trouble.THROTTLED, "throttled", None
     if error.kind is CallKind.UNAUTHORIZED:
-        code = "scope_missing" if error.scope_missing else "credentials_rejected"
-        return Again(Trouble.CREDENTIALS, _failure(code, error), error.retry_after_s, operation, status)
+        return Trouble.CREDENTIALS, "scope_missing" if error.scope_missing else "credentials_rejected", None
     if error.kind is CallKind.NOT_SENT:
-        return Again(Trouble.NOT_SENT, _failure("walmart_unavailable", error), error.retry_after_s, operation, status)
+        return Trouble.NOT_SENT, "walmart_unavailable", None
+    if error.kind is CallKind.UNKNOWN and write:
+        return Trouble.UNKNOWN, "outcome_unknown", None
     if error.kind is CallKind.UNKNOWN:
-        if write:
-            return Again(Trouble.UNKNOWN, _failure("outcome_unknown", error), error.retry_after_s, operation, status)
         unreadable = error.status is not None and error.status < 300
-        code = "walmart_answer_unreadable" if unreadable else "walmart_unavailable"
-        return Again(Trouble.NOT_SENT, _failure(code, error), error.retry_after_s, operation, status)
+        return Trouble.NOT_SENT, "walmart_answer_unreadable" if unreadable else "walmart_unavailable", None
     return None
 
 
-def no_cause(error: CallError, operation: Operation, status: WalmartStatus | None = None) -> Again:
+def no_cause(error: CallError, call: str, operation: Operation, status: WalmartStatus | None = None) -> Again:
     """Refused without a named cause: may be an outage."""
-    return Again(Trouble.NO_CAUSE, refusal(error), error.retry_after_s, operation, status)
+    return Again(Trouble.NO_CAUSE, refusal(error), error.retry_after_s, operation, status, call)
 
 
 def refusal(error: CallError, *, correction: bool = False) -> Failure:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from worker.clock import Clock
 from worker.settings import Settings
-from worker.sync.doors import Corrections, Fence
+from worker.sync.doors import Corrections, Fence, Guard
 from worker.sync.inventory import Inventory
 from worker.sync.snapshot import OrderMemory
 
@@ -19,5 +19,6 @@ class Room:
     clock: Clock
     corrections: Corrections
     fence: Fence
+    guard: Guard
     inventory: Inventory
     orders: OrderMemory

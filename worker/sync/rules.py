@@ -25,6 +25,7 @@ class Rules:
     unmapped_carrier: Literal["refuse", "other"]
     unknown_reason: str
     """`refuse`, or the code to send."""
+    cancel_without_items: Literal["guard", "refuse"]
     tracking_url_template: str | None
     inventory_after_out_of_stock: bool
     observe: bool
@@ -40,6 +41,7 @@ class Rules:
             reasons={normalised(key): code for key, code in store.reasons.items()},
             unmapped_carrier=store.unmapped_carrier,
             unknown_reason=store.unknown_reason,
+            cancel_without_items=store.cancel_without_items,
             tracking_url_template=store.tracking_url_template,
             inventory_after_out_of_stock=store.inventory_after_out_of_stock,
             observe=store.observe or account.observe,

@@ -6,7 +6,7 @@ from schemas.events import OrderCancelled, OrderShipped
 from schemas.results import Effect, LineState, Operation
 from schemas.walmart.order import Order
 from worker.errors import Failure
-from worker.outcome import ConfirmedUnits, LineOutcome, PlannedRequest, Verdict, Warned
+from worker.outcome import ConfirmedUnits, LineOutcome, Outcome, PlannedRequest, Verdict, Warned
 from worker.sync.calls import PATHS, Acknowledge, Plan, chosen
 from worker.sync.match import demands_of, read_boxes
 
@@ -73,6 +73,15 @@ def planned_requests(plan: Plan, purchase_order_id: str) -> tuple[PlannedRequest
 def refused(data: OrderShipped | OrderCancelled, failure: Failure) -> Verdict:
     """Without Walmart's order: everything the event asks for is refused for one reason."""
     return Verdict(operation_of(data), "none", failure, lines=_told(data, failure.code))
+
+
+def told(outcome: Outcome) -> str:
+    """An outcome as the last step of a try in the event's story."""
+    if not isinstance(outcome, Verdict):
+        return f"not settled, {outcome.failure.code}: {outcome.failure.message}"
+    shown = f", order {outcome.walmart_status}" if outcome.walmart_status else ""
+    ended = f"{'observed: ' if outcome.observed else ''}{outcome.status}, {outcome.effect}{shown}"
+    return ended if outcome.failure is None else f"{ended}, {outcome.failure.code}: {outcome.failure.message}"
 
 
 def _effect(plan: Plan, *, applied: bool, failed: bool) -> Effect:

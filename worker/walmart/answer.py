@@ -46,6 +46,8 @@ class CallError:
     """423: the resource is locked for a moment."""
     malformed: bool = False
     """REFUSED only: 405, 406, 415: our request is wrong (a bug)."""
+    too_late: bool = False
+    """NOT_SENT only: the deadline for sending had passed. Says something about this process, nothing about Walmart."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,3 +26,9 @@ class CallReport:
     """`X-Current-Token-Count`, where Walmart sends it."""
     replenish_at: float | None = None
     """Epoch seconds of Walmart's next replenishment."""
+    subject: str = ""
+    """Purchase order id or SKU it was about; empty for the token's own calls."""
+    retry_after_s: float | None = None
+    """What Walmart's headers say about the next try, capped; None where they say nothing, or it worked."""
+    too_late: bool = False
+    """NOT_SENT because the deadline for sending had passed: no sign that Walmart cannot be reached."""

@@ -23,7 +23,7 @@ from worker.settings import AccountSettings, TimingSettings
 from worker.walmart.answer import CallError, CallKind, Done
 from worker.walmart.call_report import CallReport, Operation
 from worker.walmart.error_reading import read_error
-from worker.walmart.exchange import NoReply, Reply, exchange
+from worker.walmart.exchange import TOO_LATE, NoReply, Reply, exchange
 from worker.walmart.guarded_body import GuardedBody
 from worker.walmart.headers import ACCESS_TOKEN, CORRELATION_ID, account_headers, new_correlation_id
 from worker.walmart.hints import budget_left, replenish_at
@@ -157,7 +157,7 @@ class WalmartClient:
             if isinstance(token, CallError):
                 return token, ""
             if deadline is not None and self._clock.now() > deadline:
-                return CallError(CallKind.NOT_SENT, f"{operation}: the deadline for sending had passed"), ""
+                return CallError(CallKind.NOT_SENT, f"{operation}: {TOO_LATE}", too_late=True), ""
             correlation_id = new_correlation_id()
             reply, broken = await self._attempt(
                 operation, method, url, content, deadline, token, correlation_id, (body, numbers)
@@ -193,13 +193,27 @@ class WalmartClient:
         headers[ACCESS_TOKEN] = token
         headers[CORRELATION_ID] = correlation_id
         body = None if content is None else GuardedBody(content, self._clock, deadline)
+        subject = sent[1][0] if sent[1] else ""
         started = time.perf_counter()
         reply = await exchange(self._session, method, url, headers=headers, body=body, timeout=self._timeout)
         seconds = time.perf_counter() - started
         if isinstance(reply, NoReply):
             kind = CallKind.UNKNOWN if reply.sent else CallKind.NOT_SENT
-            error = CallError(kind, f"{operation}: {reply.message}", correlation_id=correlation_id)
-            self._report(CallReport(self._name, operation, None, kind, seconds, correlation_id))
+            error = CallError(
+                kind, f"{operation}: {reply.message}", correlation_id=correlation_id, too_late=reply.too_late
+            )
+            self._report(
+                CallReport(
+                    self._name,
+                    operation,
+                    None,
+                    kind,
+                    seconds,
+                    correlation_id,
+                    subject=subject,
+                    too_late=reply.too_late,
+                )
+            )
             return error, reply.broken
         now = self._clock.now()
         answer: Reply | CallError = reply
@@ -223,6 +237,8 @@ class WalmartClient:
                 correlation_id,
                 budget_left(reply.headers),
                 replenish_at(reply.headers, now),
+                subject,
+                answer.retry_after_s if isinstance(answer, CallError) else None,
             )
         )
         return answer, False

@@ -19,6 +19,8 @@ log = structlog.get_logger()
 MAX_ANSWER_BYTES: Final = 10_485_760
 """Longest answer that is read: 10 MiB. An order has some kilobytes."""
 
+TOO_LATE: Final = "the deadline for sending had passed"
+
 _NEVER_SENT: Final = (
     aiohttp.ClientConnectorError,
     aiohttp.ConnectionTimeoutError,
@@ -51,6 +53,8 @@ class NoReply:
     message: str
     broken: bool = False
     """The connection broke, as a kept-alive one does that the server has closed."""
+    too_late: bool = False
+    """Not sent because the deadline for sending had passed when a connection was there."""
 
 
 async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -124,7 +128,7 @@ def _no_reply(error: Exception, body: GuardedBody | None, timeout: aiohttp.Clien
     # A body knows whether it left; without one (a read) the kind of error tells, in doubt "sent".
     sent = body.written if body is not None else not isinstance(error, _NEVER_SENT)
     if body is not None and body.too_late:
-        return NoReply(False, "the deadline for sending had passed")
+        return NoReply(False, TOO_LATE, too_late=True)
     broken = isinstance(error, ConnectionBrokenError | aiohttp.ServerDisconnectedError | ConnectionResetError)
     return NoReply(sent, _words(error, timeout), broken)
 

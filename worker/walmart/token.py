@@ -192,6 +192,7 @@ class AccountToken:
                 correlation_id,
                 budget_left(reply.headers),
                 replenish_at(reply.headers, asked_at),
+                retry_after_s=failure.retry_after_s if failure is not None else None,
             )
         )
         return failure

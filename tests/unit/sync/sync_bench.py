@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -185,6 +186,8 @@ class FakeApi:
         self.stock: dict[tuple[str, str | None], int] = {}
         self.history: list[tuple[float, Order]] = [(float("-inf"), walmart.order())]
         self.before_write: Callable[[str], None] | None = None
+        self.read_seconds = 0.0
+        """How long a read takes: it shows the order as it was when it was asked for."""
 
     def changed(self) -> None:
         """Somebody changed the order: reads show it after the lag."""
@@ -196,6 +199,7 @@ class FakeApi:
         if isinstance(fault, CallError):
             return fault
         seen = [order for at, order in self.history if at <= self.clock.now() - self.lag]
+        self.clock.time += self.read_seconds
         return seen[-1]
 
     async def acknowledge(self, purchase_order_id: str) -> Order | CallError:
@@ -258,6 +262,10 @@ class Bench:
         """Another process takes over: nothing of this one's memory is left."""
         self.sync = Sync({"main": self.api}, self.settings, self.clock)
         self.progress = Progress()
+
+    def story(self) -> list[str]:
+        """What was told, without times and durations."""
+        return [re.sub(r" in \d+\.\d+ s", "", what) for _, what in self.progress.story.steps()]
 
     async def attempt(self, data: OrderShipped | OrderCancelled, *, time: float | None = NOW - 60) -> Outcome:
         self.progress.attempts += 1

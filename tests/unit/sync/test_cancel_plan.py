@@ -105,10 +105,78 @@ def test_an_unknown_line_is_told_and_the_others_are_cancelled() -> None:
     assert codes(step) == ["line_not_found"]
 
 
-def test_a_cancel_without_items_is_refused() -> None:
-    step = made(cancelled(), Walmart({"1": line()}))
+def test_a_cancel_without_items_takes_everything_still_open_and_leaves_what_has_shipped() -> None:
+    walmart = Walmart({"1": line(ordered=4, **{A: 1}), "2": line("A", 2, **{B: 2}), "3": line("B", created=True)})
+    walmart.lines["1"].acknowledged, walmart.lines["1"].cancelled = 2, 1
+    step = made(cancelled(), walmart)
+    assert units(step) == {"1": 2, "3": 1}
+    assert not any(call.leaves_units_open for call in step.calls)
+    assert not any(isinstance(call, Acknowledge) for call in step.calls)
+    assert not step.problems
+    assert fates(step) == {("1", None, "shown"): 1, ("1", None, "send"): 2, ("3", None, "send"): 1}
+
+
+def test_a_cancel_without_items_finds_nothing_left_when_repeated() -> None:
+    walmart = Walmart({"1": line(ordered=3, **{A: 1})})
+    assert not run(cancelled(), walmart).problems
+    assert walmart.state() == {"1": (0, 2, ((A, 1),))}
+    again = made(cancelled(), walmart)
+    assert (again.calls, again.problems) == ((), ())
+    assert fates(again) == {("1", None, "shown"): 2}
+
+
+def test_a_cancel_without_items_of_an_order_that_has_all_shipped_is_a_conflict() -> None:
+    step = made(cancelled(), Walmart({"1": line(ordered=2, **{A: 2}), "2": line("B", 1, **{B: 1})}))
+    assert step.calls == ()
+    assert codes(step) == ["cancel_after_ship"]
+    assert fates(step) == {("1", None, "refused"): 2, ("2", None, "refused"): 1}
+
+
+def test_a_cancel_without_items_is_no_conflict_where_the_rest_was_cancelled_before() -> None:
+    walmart = Walmart({"1": line(ordered=2, **{A: 2}), "2": line("B")})
+    walmart.lines["2"].acknowledged, walmart.lines["2"].cancelled = 0, 1
+    step = made(cancelled(), walmart)
+    assert (step.calls, step.problems) == ((), ())
+
+
+def test_a_cancel_without_items_is_refused_by_the_stores_policy() -> None:
+    step = made(cancelled(), Walmart({"1": line()}), store={"cancel_without_items": "refuse"})
     assert step.calls == ()
     assert codes(step) == ["cancel_without_items"]
+    assert fates(step) == {("1", None, "refused"): 1}
+
+
+def test_what_the_guard_withholds_stays_open_and_is_told() -> None:
+    walmart = Walmart({"1": line(ordered=2), "2": line("B")})
+    walmart.lines["2"].acknowledged, walmart.lines["2"].cancelled = 0, 1
+    step = made(cancelled(), walmart, memory=Memory(withheld="keys are misplaced"))
+    assert step.calls == ()
+    assert "keys are misplaced" in step.problems[0].message
+    assert fates(step) == {("1", None, "refused"): 2, ("2", None, "shown"): 1}
+
+
+def test_nothing_is_withheld_from_an_order_with_nothing_open() -> None:
+    walmart = Walmart({"1": line()})
+    walmart.lines["1"].acknowledged, walmart.lines["1"].cancelled = 0, 1
+    assert not made(cancelled(), walmart, memory=Memory(withheld="keys are misplaced")).problems
+
+
+def test_withholding_and_the_stores_policy_leave_cancels_with_items_alone() -> None:
+    store = {"cancel_without_items": "refuse"}
+    step = made(cancelled(gone("1", 1)), Walmart({"1": line()}), store=store, memory=Memory(withheld="x"))
+    assert units(step) == {"1": 1}
+
+
+def test_an_unmapped_reason_stops_a_cancel_without_items() -> None:
+    step = made(cancelled(reason=None), Walmart({"1": line(ordered=2, **{A: 1})}))
+    assert step.calls == ()
+    assert codes(step) == ["reason_unmapped"]
+
+
+def test_a_cancel_without_items_of_an_order_walmart_fulfils_is_refused() -> None:
+    step = made(cancelled(), Walmart({"1": line()}, wfs=True))
+    assert step.calls == ()
+    assert codes(step) == ["order_fulfilled_by_walmart"]
 
 
 def test_orders_fulfilled_by_walmart_are_not_cancelled() -> None:
