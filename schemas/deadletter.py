@@ -13,13 +13,15 @@ can read in any Kafka tool; epoch milliseconds are understood too. `HEADERS` is 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 import orjson
 
-from schemas.headerkinds import BYTES, FLAG, LINE, NAME, PERSON, SECONDS, TIME_MS, TIME_S, WHOLE, Kind
+from schemas.carried import NOTHING, Carried, read_carried, write_carried
+from schemas.carried import Confirmed as Confirmed
+from schemas.headerkinds import BYTES, FLAG, LINE, NAME, PERSON, SECONDS, STORY, TIME_MS, TIME_S, WHOLE, Kind
 from schemas.problems import Problem, shown
 
 PREFIX: Final = "order-sync-"
@@ -27,15 +29,14 @@ ORIGINAL: Final = "original-"
 State = Literal["dead", "waiting", "replay", "corrected", "settled", "heartbeat"]
 AnyHeaders = Sequence[tuple[str, bytes | None]]
 
+MAX_NAMED_BYTES: Final = 131_072
+"""Above it `confirmed` is written as lists instead of objects."""
+UNREADABLE: Final = b"unreadable"
+"""Stands for a header that could not be read and without which nothing may be sent: it must not be taken for absent
+later."""
+_NEEDED: Final = ("confirmed", "progress")
+
 _OURS_BEFORE_US: Final = re.compile(rf"(?:{ORIGINAL})*{PREFIX}")
-
-
-class Confirmed(NamedTuple):
-    """Units of a line that Walmart confirmed for this event: shipped under a number, or cancelled (number is null)."""
-
-    line_number: str
-    quantity: int
-    tracking_number: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +58,17 @@ class DeadLetterHeaders:
     attempts: int = 0
     confirmed: tuple[Confirmed, ...] | None = ()
     """None: the header is there but cannot be read, so nothing may be sent for this event without a person."""
+    progress: Carried | None = NOTHING
+    """None: as with `confirmed`."""
+    next_try: float | None = None
+    first_parked: int | None = None
     paused_seconds: float = 0.0
     null_value: bool = False
     replay_number: int = 0
     result_id: str | None = None
     by: str | None = None
     why: str | None = None
+    story: tuple[tuple[float, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +98,9 @@ def write(
     return value or b"", [*kept, *encode(about)]
 
 
-def read(value: bytes | None, headers: AnyHeaders) -> DeadLetter:
-    """Read a record of the dead-letter topic, whoever wrote it. Never raises."""
-    about, problems = decode(headers)
+def read(value: bytes | None, headers: AnyHeaders, *, without: Container[str] = ()) -> DeadLetter:
+    """Read a record of the dead-letter topic, whoever wrote it; headers named in `without` are not. Never raises."""
+    about, problems = decode(headers, without=without)
     original = tuple(
         (name.removeprefix(ORIGINAL) if _OURS_BEFORE_US.match(name) else name, raw)
         for name, raw in headers
@@ -112,22 +118,24 @@ def read(value: bytes | None, headers: AnyHeaders) -> DeadLetter:
 
 
 def encode(about: DeadLetterHeaders) -> list[tuple[str, bytes]]:
-    """Our headers, in the order of the table; what is absent is left out."""
+    """Our headers, in the order of the table; what is absent is left out, what could not be read stays so."""
     headers: list[tuple[str, bytes]] = []
     for header in HEADERS:
         value = getattr(about, header.attribute)
-        if value is not None and value != header.absent:
+        if value is None and header.attribute in _NEEDED:
+            headers.append((header.name, UNREADABLE))
+        elif value is not None and value != header.absent:
             headers.append((header.name, header.kind.write(value)))
     return headers
 
 
-def decode(headers: AnyHeaders) -> tuple[DeadLetterHeaders, tuple[Problem, ...]]:
+def decode(headers: AnyHeaders, *, without: Container[str] = ()) -> tuple[DeadLetterHeaders, tuple[Problem, ...]]:
     """Our headers among these, and what is wrong with them. Of a header that stands twice the last one counts."""
     values: dict[str, Any] = {"state": None}
     problems: list[Problem] = []
     seen: set[str] = set()
     for name, raw in headers:
-        if not name.startswith(PREFIX):
+        if not name.startswith(PREFIX) or name in without:
             continue
         header = _BY_NAME.get(name)
         if header is None:
@@ -141,7 +149,7 @@ def decode(headers: AnyHeaders) -> tuple[DeadLetterHeaders, tuple[Problem, ...]]
         except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
             # Values of people's texts are not told: what is not UTF-8 has not been scrubbed by us.
             problems.append(Problem(name, _reason(error), shown((raw or b"").decode("utf-8", "replace"))))
-            values[header.attribute] = None if header.attribute in ("state", "confirmed") else header.absent
+            values[header.attribute] = None if header.attribute in ("state", *_NEEDED) else header.absent
     if PREFIX + "state" not in seen:
         problems.append(Problem(PREFIX + "state", "missing: not written by order-sync, or its headers were lost"))
     return DeadLetterHeaders(**values), tuple(problems)
@@ -174,7 +182,10 @@ def _read_state(raw: bytes) -> State:
 
 
 def _write_confirmed(confirmed: Iterable[Confirmed]) -> bytes:
-    return orjson.dumps([units._asdict() for units in confirmed])
+    listed = list(confirmed)
+    raw = orjson.dumps([units._asdict() for units in listed])
+    # Thousands of items: without the names, so that the record fits wherever its event did.
+    return raw if len(raw) <= MAX_NAMED_BYTES else orjson.dumps([list(units) for units in listed])
 
 
 def _read_confirmed(raw: bytes) -> tuple[Confirmed, ...]:
@@ -190,10 +201,13 @@ def _confirmed(units: Any) -> Confirmed:
             number = units.get("tracking_number")
             if number is None or isinstance(number, str):
                 return Confirmed(line, quantity, number)
+        case [str(line), int(quantity), str() | None as number] if quantity > 0 and not isinstance(quantity, bool):
+            return Confirmed(line, quantity, number)
     raise ValueError("must be a list of {line_number, quantity, tracking_number}")
 
 
 _STATE: Final = Kind("state", str.encode, _read_state)
+_PROGRESS: Final = Kind("JSON object, see `schemas/carried.py`", write_carried, read_carried)
 _JSON: Final = Kind("JSON list of {line_number, quantity, tracking_number}", _write_confirmed, _read_confirmed)
 
 
@@ -219,12 +233,19 @@ def _headers() -> tuple[Header, ...]:
         "first_seen": (TIME_S, "when a worker first read it"),
         "attempts": (WHOLE, "tries so far"),
         "confirmed": (_JSON, "what Walmart confirmed for it; a replay never sends these units again"),
+        "progress": (_PROGRESS, "how far it has come: a call whose outcome is unknown, what is held back, its waits"),
+        "next_try": (TIME_S, "waiting: not taken up before; absent: as soon as its account allows"),
+        "first_parked": (
+            WHOLE,
+            "waiting again: offset of its first such record, its age among its order's; absent: this is it",
+        ),
         "paused_seconds": (SECONDS, "time it waited because its account or store was paused"),
         "null_value": (FLAG, "the original value was null"),
         "replay_number": (WHOLE, "how often a person asked for a replay"),
         "result_id": (NAME, "id of the sync result that tells of it"),
         "by": (PERSON, "who asked for the replay or settled it"),
         "why": (LINE, "and why"),
+        "story": (STORY, "what happened to it, step by step"),
     }
     absent = {field.name: field.default for field in fields(DeadLetterHeaders) if field.name != "state"}
     return tuple(

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
+
+import orjson
 
 from schemas.base import parse_time
 from schemas.scrub import one_line
 
 MAX_LINE: Final = 500
 MAX_NAME: Final = 300
+MAX_STEP: Final = 200
+MAX_STEPS: Final = 64
+MAX_STORY_BYTES: Final = 8_192
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LARGEST: Final = 2**63 - 1
 
@@ -66,6 +71,28 @@ def _name(text: str) -> bytes:
     return text[:MAX_NAME].encode("utf-8", "replace")
 
 
+def _write_story(steps: Sequence[tuple[float, str]]) -> bytes:
+    told = [(round(at, 3), one_line(what, MAX_STEP)) for at, what in steps][:MAX_STEPS]
+    # The middle is what is missed least: how it began and how it ended stay.
+    while len(raw := orjson.dumps(told)) > MAX_STORY_BYTES:
+        del told[len(told) // 2]
+    return raw
+
+
+def _read_story(raw: bytes) -> tuple[tuple[float, str], ...]:
+    told = orjson.loads(raw)
+    if not isinstance(told, list) or len(told) > MAX_STEPS:
+        raise ValueError(f"must be a JSON list of at most {MAX_STEPS} steps")
+    return tuple(_step(step) for step in told)
+
+
+def _step(step: Any) -> tuple[float, str]:
+    match step:
+        case [int() | float() as at, str(what)] if not isinstance(at, bool) and math.isfinite(at):
+            return float(at), what
+    raise ValueError("must be a list of [epoch seconds, text]")
+
+
 BYTES: Final = Kind("bytes", bytes, bytes)
 NAME: Final = Kind(f"text, at most {MAX_NAME} characters", _name, bytes.decode)
 LINE: Final = Kind(
@@ -80,3 +107,4 @@ TIME_S: Final = Kind(
     "RFC 3339 time", lambda seconds: _write_time(round(seconds * 1000)), lambda raw: _read_time(raw) / 1000
 )
 FLAG: Final = Kind("`true`", lambda flag: b"true" if flag else b"false", _read_flag)
+STORY: Final = Kind(f"JSON list of [epoch seconds, text], at most {MAX_STORY_BYTES} bytes", _write_story, _read_story)

@@ -9,9 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.carried import Carried, Intent, read_carried
 from schemas.deadletter import (
     HEADERS,
+    MAX_NAMED_BYTES,
     PREFIX,
+    UNREADABLE,
     Confirmed,
     DeadLetterHeaders,
     decode,
@@ -19,6 +22,7 @@ from schemas.deadletter import (
     read,
     write,
 )
+from schemas.headerkinds import MAX_STEPS, MAX_STORY_BYTES
 from tests.mutations import Headers, example_records
 
 FULL = DeadLetterHeaders(
@@ -36,11 +40,22 @@ FULL = DeadLetterHeaders(
     first_seen=1_795_187_045.21,
     attempts=2,
     confirmed=(Confirmed("1", 2, "1Z999AA10123456784"), Confirmed("2", 1, None)),
+    progress=Carried(
+        counts_from=1_795_187_000.5,
+        told_retrying=True,
+        unsettled=Intent(expected=(Confirmed("1", 2, None),), believe_at=1_795_187_050.25, leaves_open=True),
+        doubted=(Confirmed("2", 1, "1Z"),),
+        one_by_one=2,
+        warned=(("tracking_cleaned", "spaces"),),
+    ),
+    next_try=1_795_187_105.5,
+    first_parked=77,
     paused_seconds=12.5,
     replay_number=1,
     result_id="5d0d8ac5-3c8e-5f0b-8a43-1a1f3f1a9f0e",
     by="kim",
     why="carrier is mapped now",
+    story=((1_795_187_045.1, "received"), (1_795_187_046.25, "waits 3 s: throttled")),
 )
 
 headers_of_anyone = st.lists(
@@ -136,6 +151,25 @@ class TestAsText:
         about = DeadLetterHeaders(state="dead", timestamp_ms=milliseconds)
         assert decode(encode(about))[0].timestamp_ms == milliseconds
 
+    def test_a_story_keeps_its_ends_and_stays_small(self) -> None:
+        steps = tuple((float(n), f"{n} " + "é" * 500) for n in range(500))
+        raw = dict(encode(DeadLetterHeaders(state="waiting", story=steps)))["order-sync-story"]
+        assert len(raw) <= MAX_STORY_BYTES
+        read_back, problems = decode([("order-sync-state", b"waiting"), ("order-sync-story", raw)])
+        assert problems == ()
+        assert (read_back.story[0][0], read_back.story[-1][0]) == (0.0, float(MAX_STEPS - 1))
+
+    def test_a_story_has_no_addresses(self) -> None:
+        raw = dict(encode(DeadLetterHeaders(state="dead", story=((1.0, "told jo@mail.example\nof it"),))))
+        assert raw["order-sync-story"] == b'[[1.0,"told (e-mail) of it"]]'
+
+    def test_what_was_confirmed_of_thousands_of_items_stays_small_and_comes_back(self) -> None:
+        confirmed = tuple(Confirmed(f"{n:010d}", 1, "N" * 60) for n in range(2_000))
+        headers = encode(DeadLetterHeaders(state="dead", confirmed=confirmed))
+        size = sum(len(name) + len(raw) for name, raw in headers)
+        assert MAX_NAMED_BYTES < size < 200_000
+        assert decode(headers)[0].confirmed == confirmed
+
     def test_headers_stay_small_whatever_the_event(self) -> None:
         """The topic allows 256 KiB more than the largest input; most of it is for what was confirmed."""
         long = "é" * 100_000
@@ -177,6 +211,23 @@ class TestSurvivesAnything:
             ("confirmed", b'[{"line_number": "1", "quantity": true}]'),
             ("confirmed", b'[{"line_number": "1", "quantity": 0}]'),
             ("confirmed", b'{"line_number": "1"}'),
+            ("confirmed", b'[["1", 0, null]]'),
+            ("progress", b"{"),
+            ("progress", b"{}"),
+            ("progress", b'{"v": 2}'),
+            ("progress", b'{"v": 1, "told_retrying": 1}'),
+            ("progress", b'{"v": 1, "hold_until": -1}'),
+            ("progress", b'{"v": 1, "unsettled": {"expected": [], "believe_at": 1}}'),
+            (
+                "progress",
+                b'{"v": 1, "unsettled": {"expected": [["1", true, null]], "believe_at": 1, "leaves_open": true}}',
+            ),
+            ("progress", b'{"v": 1, "doubted": "x"}'),
+            ("progress", b'{"v": 1, "warned": [["code"]]}'),
+            ("next-try", b"soon"),
+            ("first-parked", b"-1"),
+            ("story", b'[["now", "x"]]'),
+            ("story", b'{"1": "x"}'),
             ("tomorrow", b"1"),
         ],
     )
@@ -186,7 +237,7 @@ class TestSurvivesAnything:
         assert [problem.field for problem in problems] == [PREFIX + name]
         expected = {header.name: header for header in HEADERS}.get(PREFIX + name)
         if expected is not None:
-            absent = None if name in ("state", "confirmed") else expected.absent
+            absent = None if name in ("state", "confirmed", "progress") else expected.absent
             assert getattr(about, expected.attribute) == absent
         assert about.code == FULL.code
 
@@ -194,6 +245,21 @@ class TestSurvivesAnything:
         """Else a replay could ship confirmed units again."""
         about, _ = decode([("order-sync-state", b"dead"), ("order-sync-confirmed", b"[{")])
         assert about.confirmed is None
+
+    @pytest.mark.parametrize("name", ["confirmed", "progress"])
+    def test_what_cannot_be_read_is_still_unreadable_when_it_is_written_anew(self, name: str) -> None:
+        """A replay is asked for with the same headers: absent would mean that nothing was confirmed."""
+        about, _ = decode([("order-sync-state", b"dead"), (PREFIX + name, b"[{")])
+        headers = encode(about)
+        assert (PREFIX + name, UNREADABLE) in headers
+        assert getattr(decode(headers)[0], name) is None
+
+    def test_fields_of_a_newer_version_are_passed_over(self) -> None:
+        assert read_carried(b'{"v": 1, "waits": 3, "mood": "fine"}') == Carried(waits=3)
+
+    def test_headers_that_are_not_wanted_are_not_read(self) -> None:
+        headers = [("order-sync-state", b"dead"), ("order-sync-story", b"broken")]
+        assert read(b"v", headers, without=("order-sync-story",)).problems == ()
 
     def test_of_a_repeated_header_the_last_counts(self) -> None:
         about, problems = decode([*encode(FULL), ("order-sync-code", b"internal")])
