@@ -14,6 +14,9 @@ from worker.lanes.lanes import Entry, Lanes
 T = TypeVar("T")
 R = TypeVar("R")
 
+_AT_ONCE = 100
+"""Evicted entries begun before the event loop is given to others."""
+
 
 @dataclass(frozen=True, slots=True)
 class Retry:
@@ -21,13 +24,16 @@ class Retry:
 
     at: float
     lets_pass: bool = False
+    behind: tuple[str, ...] = ()
+    """Gates it stands behind from now on, besides those it has."""
 
 
 class Engine(Generic[T, R]):
     """Runs `attempt` for each turn, then `conclude` on what it returned.
 
-    An attempt holds one of `max_running` slots; a conclusion (publishing) holds only its lane. Neither may raise:
-    they turn failures into values. What raises all the same reaches `failed`, and the entry is retried in a second.
+    An attempt holds one of `max_running` slots and counts at its gates; a conclusion (publishing) holds only its lane.
+    For an entry that was evicted `evicted` says what becomes of it, without an attempt. None of them may raise: they
+    turn failures into values. What raises all the same reaches `failed`, and the entry is retried in a second.
     """
 
     def __init__(
@@ -39,10 +45,12 @@ class Engine(Generic[T, R]):
         failed: Callable[[T, BaseException], None],
         clock: Clock,
         max_running: int,
+        evicted: Callable[[T], R] | None = None,
     ) -> None:
         self.lanes = lanes
         self._attempt = attempt
         self._conclude = conclude
+        self._evicted = evicted
         self._failed = failed
         self._clock = clock
         self._max_running = max_running
@@ -50,6 +58,7 @@ class Engine(Generic[T, R]):
         self._tasks: dict[Entry[T], asyncio.Task[None]] = {}
         self._attempting: set[Entry[T]] = set()
         self._stopped = False
+        lanes.on_wake(self._wake.set)
 
     @property
     def in_flight(self) -> int:
@@ -69,37 +78,54 @@ class Engine(Generic[T, R]):
     def add(self, entry: Entry[T]) -> None:
         """Put an entry into its lane and see to it."""
         self.lanes.add(entry)
-        self._wake.set()
 
     def wake(self) -> None:
-        """Look again: a gate opened, a setting changed."""
+        """Look again: the clock was changed. What happens to lanes and gates is noticed without it."""
         self._wake.set()
 
     async def run(self) -> None:
         """Give turns until `stop`, or until cancelled."""
         while not self._stopped:
-            self._wake.clear()
+            if self._give_evicted():
+                await asyncio.sleep(0)
+                continue
             now = self._clock.now()
-            while len(self._attempting) < self._max_running and not self._stopped:
-                entry = self.lanes.take(now)
-                if entry is None:
-                    break
-                self._attempting.add(entry)
-                self._tasks[entry] = task = asyncio.create_task(self._turn(entry))
-                task.add_done_callback(functools.partial(self._ended, entry))
-            due = self.lanes.next_at() if len(self._attempting) < self._max_running else None
+            while len(self._attempting) < self._max_running and (entry := self.lanes.take(now)) is not None:
+                self._begin(entry)
+            # Nothing was awaited since the lanes were looked at: whatever comes from here on is noticed.
+            self._wake.clear()
+            due = self.lanes.next_at(now) if len(self._attempting) < self._max_running else None
             try:
-                # A closed gate may leave a due retry unserved: never spin on it.
+                # Later than `now`, but maybe not later than the clock by now: never without giving others the loop.
                 async with asyncio.timeout(None if due is None else max(0.001, due - self._clock.now())):
                     await self._wake.wait()
             except TimeoutError:
                 pass
 
+    def _give_evicted(self) -> bool:
+        """Begin some turns of evicted entries: they need no slot. False: there is none left."""
+        for _ in range(_AT_ONCE):
+            entry = self.lanes.take_evicted()
+            if entry is None:
+                return False
+            self._begin(entry)
+        return True
+
+    def _begin(self, entry: Entry[T]) -> None:
+        if not entry.evicted_turn:
+            self._attempting.add(entry)
+        self._tasks[entry] = task = asyncio.create_task(self._turn(entry))
+        task.add_done_callback(functools.partial(self._ended, entry))
+
     async def _turn(self, entry: Entry[T]) -> None:
         try:
-            result = await self._attempt(entry.item)
-            self._attempting.discard(entry)
-            self._wake.set()
+            if entry.evicted_turn and self._evicted is not None:
+                result = self._evicted(entry.item)
+            else:
+                result = await self._attempt(entry.item)
+                self._attempting.discard(entry)
+                self._wake.set()
+                self.lanes.attempted(entry)
             retry = await self._conclude(entry.item, result)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
@@ -113,7 +139,7 @@ class Engine(Generic[T, R]):
             if retry is None:
                 self.lanes.settle(entry)
             else:
-                self.lanes.retry(entry, at=retry.at, lets_pass=retry.lets_pass)
+                self.lanes.retry(entry, at=retry.at, lets_pass=retry.lets_pass, behind=retry.behind)
 
     def _fail(self, entry: Entry[T], error: BaseException) -> None:
         self._failed(entry.item, error)
@@ -121,11 +147,14 @@ class Engine(Generic[T, R]):
 
     def _ended(self, entry: Entry[T], task: asyncio.Task[None]) -> None:
         # Not in `_turn`: a task that is cancelled before its first step never enters its coroutine.
+        if self._tasks.get(entry) is not task:
+            # It has its next turn already: one that was evicted meanwhile gets it in the step that ended this one.
+            return
         if task.cancelled():
             # Dropped on a rebalance or stop: its offset is not finished, so it will be read again.
             self.lanes.settle(entry)
         self._attempting.discard(entry)
-        self._tasks.pop(entry, None)
+        del self._tasks[entry]
         self._wake.set()
 
     async def release(
@@ -152,7 +181,7 @@ class Engine(Generic[T, R]):
     async def finish(self, keep: Callable[[T], bool], budget_s: float) -> None:
         """Finish what runs and what is to be kept of the queued, within `budget_s` seconds; then give no more turns.
 
-        What is kept but waits (for a retry, at a gate) is not waited for.
+        What is kept but waits (for a retry, at a gate) is not waited for; what is evicted leaves.
         """
         self.lanes.drop(lambda entry: not keep(entry.item))
         deadline = asyncio.get_running_loop().time() + budget_s

@@ -1,0 +1,213 @@
+"""Gates: when turns may be given behind them. Pure: the time is passed in; what a gate means is not known here.
+
+    open ──slow──▶ slow until t ──t──▶ one turn at a time ──worked──▶ open
+    open ──close─▶ closed, probe at t ──t──▶ one turn at a time ──worked──▶ open
+                       ▲                          │
+                       └─ close, a later probe ───┘
+    any  ──shut──▶ shut ──open──▶ open                (by hand: no probes)
+
+Only gates that are not open, and those with running turns, take memory.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+GateState = Literal["open", "slow", "closed", "shut"]
+
+
+class GateView(NamedTuple):
+    """A gate as it is. An open one has no reason and no times."""
+
+    name: str
+    state: GateState
+    reason: str = ""
+    next_at: float = 0.0
+    """Epoch seconds of the next turn or probe; in the past: one turn at a time. Infinite while shut."""
+    probes: int = 0
+    """Probes that failed since it closed."""
+    since: float = 0.0
+    """Epoch seconds when it stopped being open; 0 where nobody said."""
+
+
+@dataclass(slots=True)
+class _Gate:
+    state: GateState
+    reason: str
+    at: float
+    since: float
+    probes: int = 0
+    probing: bool = False
+    """A turn was given while it was closed, and nothing was heard of it yet."""
+    due: bool = False
+    """`at` has come. Kept, so that a clock that is set back does not close it again without a timer."""
+
+
+class Gates:
+    """All gates by name; absent means open. Every operation is O(1) or O(log n) in the number of gates not open."""
+
+    def __init__(self) -> None:
+        self._gates: dict[str, _Gate] = {}
+        self._running: dict[str, int] = {}
+        self._timers: list[tuple[float, str]] = []
+        self._listeners: list[Callable[[str], None]] = []
+
+    def listen(self, listener: Callable[[str], None]) -> None:
+        """Call `listener` with a gate's name whenever it may admit a turn that it did not admit before."""
+        self._listeners.append(listener)
+
+    # -- turns
+
+    def admits(self, names: Iterable[str], now: float) -> str | None:
+        """Name of the first of these gates that does not admit a turn now; None when all do."""
+        for name in names:
+            gate = self._gates.get(name)
+            if gate is not None and (not self._due(gate, now) or name in self._running):
+                return name
+        return None
+
+    def trickles(self, names: Iterable[str]) -> bool:
+        """True if one of these gates is not open: at best it admits one turn at a time."""
+        return any(name in self._gates for name in names)
+
+    def took(self, names: Iterable[str]) -> None:
+        """A turn behind these gates began. Call `left` with the same names when it ends."""
+        for name in names:
+            self._running[name] = self._running.get(name, 0) + 1
+            gate = self._gates.get(name)
+            if gate is not None and gate.state == "closed":
+                gate.probing = True
+
+    def left(self, names: Iterable[str]) -> None:
+        """A turn behind these gates ended. Whatever came of it was told before, by `worked`, `slow` or `close`."""
+        for name in names:
+            running = self._running.get(name, 0) - 1
+            if running > 0:
+                self._running[name] = running
+                continue
+            self._running.pop(name, None)
+            gate = self._gates.get(name)
+            if gate is not None:
+                gate.probing = False
+                self._tell(name)
+
+    # -- what is heard of them
+
+    def slow(self, name: str, until: float, reason: str, now: float) -> None:
+        """No turn before `until`, then one at a time until `worked`.
+
+        A closed gate stays closed, for as long at least; a shut one stays shut.
+        """
+        gate = self._gates.get(name)
+        if gate is None:
+            gate = self._gates[name] = _Gate("slow", reason, until, now)
+        elif gate.state == "shut":
+            return
+        elif gate.state == "slow":
+            gate.reason = reason
+        self._wait(name, gate, until, now)
+
+    def close(self, name: str, reason: str, probe_at: float, now: float) -> None:
+        """No turn before `probe_at`, then one at a time until `worked`.
+
+        Closing it again counts the probe that was under way as failed. A shut gate stays shut.
+        """
+        gate = self._gates.get(name)
+        if gate is None:
+            gate = self._gates[name] = _Gate("closed", reason, probe_at, now)
+        elif gate.state == "shut":
+            return
+        elif gate.state == "slow":
+            gate.state, gate.since = "closed", now
+        gate.reason = reason
+        gate.probes += gate.probing
+        gate.probing = False
+        self._wait(name, gate, probe_at, now)
+
+    def worked(self, name: str, now: float) -> None:
+        """A call behind it worked: it opens, unless it is shut, or slow until a later time.
+
+        (That call was older than the 429.)
+        """
+        gate = self._gates.get(name)
+        if gate is not None and gate.state != "shut" and (gate.state != "slow" or self._due(gate, now)):
+            self.open(name)
+
+    # -- by hand
+
+    def shut(self, name: str, reason: str, now: float = 0.0) -> None:
+        """No turn at all until `open`, whatever is heard of it. `now` is for telling since when."""
+        gate = self._gates.get(name)
+        if gate is not None and gate.state == "shut":
+            gate.reason = reason
+        else:
+            self._gates[name] = _Gate("shut", reason, math.inf, now)
+
+    def open(self, name: str) -> None:
+        """Open it, whatever it was."""
+        if self._gates.pop(name, None) is not None:
+            self._tell(name)
+
+    # -- looking
+
+    def next_at(self, now: float) -> float | None:
+        """When the next gate's time comes, always later than `now`; None when no gate waits for a time."""
+        self.ring(now)
+        while self._timers and not self._stands(*self._timers[0]):
+            heapq.heappop(self._timers)
+        return self._timers[0][0] if self._timers else None
+
+    def ring(self, now: float) -> None:
+        """Tell the listeners of the gates whose time has come."""
+        while self._timers and self._timers[0][0] <= now:
+            at, name = heapq.heappop(self._timers)
+            if self._stands(at, name):
+                self._gates[name].due = True
+                self._tell(name)
+
+    def probes(self, name: str) -> int:
+        """Probes that failed since it closed; 0 for a gate that is not closed."""
+        return self.state(name).probes
+
+    def state(self, name: str) -> GateView:
+        """How a gate is."""
+        gate = self._gates.get(name)
+        if gate is None:
+            return GateView(name, "open")
+        return GateView(name, gate.state, gate.reason, gate.at, gate.probes, gate.since)
+
+    def views(self) -> list[GateView]:
+        """All gates that are not open."""
+        return [self.state(name) for name in self._gates]
+
+    # -- inside
+
+    @staticmethod
+    def _due(gate: _Gate, now: float) -> bool:
+        if not gate.due and now >= gate.at:
+            gate.due = True
+        return gate.due
+
+    def _wait(self, name: str, gate: _Gate, at: float, now: float) -> None:
+        gate.at = max(gate.at, at)
+        gate.due = now >= gate.at
+        if gate.due:
+            self._tell(name)
+            return
+        heapq.heappush(self._timers, (gate.at, name))
+        if len(self._timers) > 2 * len(self._gates) + 64:
+            # Times that were moved on again and again must not pile up until they come.
+            self._timers = list({timer for timer in self._timers if self._stands(*timer)})
+            heapq.heapify(self._timers)
+
+    def _stands(self, at: float, name: str) -> bool:
+        gate = self._gates.get(name)
+        return gate is not None and gate.at == at
+
+    def _tell(self, name: str) -> None:
+        for listener in self._listeners:
+            listener(name)
