@@ -14,7 +14,8 @@ from typing import Final
 _PR_SET_PDEATHSIG: Final = 1
 
 
-def _end_with_parent() -> Callable[[], None] | None:
+def end_with_parent() -> Callable[[], None] | None:
+    """For `preexec_fn`: the child is killed when the thread that starts it ends (Linux; None elsewhere)."""
     if sys.platform != "linux":
         return None
     libc = ctypes.CDLL(None)  # loaded here: between fork and exec nothing may be
@@ -47,7 +48,7 @@ class BrokerProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_end_with_parent(),
+                preexec_fn=end_with_parent(),
             )
 
     def signal(self, number: signal.Signals) -> None:

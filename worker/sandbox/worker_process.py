@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 
 from worker.sandbox.kafka_config import free_port
+from worker.sandbox.kafka_process import end_with_parent
 
 SECRET = "sandbox-secret"
 
@@ -64,26 +65,35 @@ class WorkerProcess:
         """None while it runs."""
         return None if self._process is None else self._process.returncode
 
-    async def start(self, *, ready_within_s: float = 30) -> None:
-        """Start it and wait until it says it is ready. Raises WorkerDiedError."""
+    async def spawn(self) -> None:
+        """Start it (again) and do not wait. It ends with the thread that started it (on Linux)."""
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "worker.cli.main", "run", "--config", str(self.config),
                 stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                preexec_fn=end_with_parent(),
             )  # fmt: skip
+
+    async def start(self, *, ready_within_s: float = 30) -> None:
+        """Start it and wait until it says it is ready. Raises WorkerDiedError."""
+        await self.spawn()
         deadline = asyncio.get_running_loop().time() + ready_within_s
         async with aiohttp.ClientSession() as session:
             while asyncio.get_running_loop().time() < deadline:
-                if self._process.returncode is not None:
-                    raise WorkerDiedError(f"exit code {self._process.returncode}\n{self.log_tail()}")
-                try:
-                    async with session.get(f"http://127.0.0.1:{self.port}/readyz") as answer:
-                        if answer.status == 200:
-                            return
-                except aiohttp.ClientError:
-                    pass
+                if self.exit_code is not None:
+                    raise WorkerDiedError(f"exit code {self.exit_code}\n{self.log_tail()}")
+                if await self.is_ready(session):
+                    return
                 await asyncio.sleep(0.05)
         raise WorkerDiedError(f"not ready after {ready_within_s:.0f} s\n{self.log_tail()}")
+
+    async def is_ready(self, session: aiohttp.ClientSession) -> bool:
+        """Whether it says so; False also when it does not answer. How long that may take is the session's choice."""
+        try:
+            async with session.get(f"http://127.0.0.1:{self.port}/readyz") as answer:
+                return answer.status == 200
+        except (aiohttp.ClientError, TimeoutError):
+            return False
 
     def send_signal(self, number: signal.Signals) -> None:
         """Such as SIGKILL, SIGSTOP, SIGCONT."""
