@@ -37,6 +37,7 @@ PREFIX = "order_sync_"
 CallName = Literal["token", "token_detail", "get_order", "acknowledge", "ship", "cancel", "put_inventory"]
 CallOutcome = Literal["ok", "not_sent", "unauthorized", "throttled", "refused", "refused_without_cause", "unknown"]
 CommitOutcome = Literal["committed", "refused", "failed"]
+FenceOutcome = Literal["taken", "refused", "not_owner"]
 Slo = Literal["good", "bad"]
 SloCause = Literal["failed", "budget", "late"]
 WaitReason = Literal["budget", "retry"]
@@ -71,6 +72,11 @@ CALL_OUTCOME: Label[CallOutcome] = Label(
 )
 COMMIT: Label[CommitOutcome] = Label(
     "outcome", "refused: not the owner any more; failed: no answer", get_args(CommitOutcome)
+)
+FENCE: Label[FenceOutcome] = Label(
+    "outcome",
+    "taken: Kafka knows of the call; refused: no answer in time, or not the owner any more; not_owner: given back",
+    get_args(FenceOutcome),
 )
 GATE: Label[GateState] = Label(
     "state",
@@ -202,6 +208,29 @@ class Metrics:
         self.intake_paused = gauge(
             "intake_paused", "1: nothing is read for want of room (or after a run of bugs).", NONE
         )
+        self.fence = counter(
+            "fence_total",
+            "Intents asked for before calls that leave units open. Only `taken` ones are sent.",
+            labels(FENCE),
+        )
+        self.intents_running = gauge("intents_running", "Intents in the metadata of our commits.", NONE)
+        self.intents_found = counter(
+            "intents_found_total", "Intents an earlier owner of a partition had left behind.", NONE
+        )
+        self.commit_metadata_unreadable = counter(
+            "commit_metadata_unreadable_total",
+            "Metadata of offset commits that are not, or not all, intents of ours.",
+            NONE,
+        )
+        self.consumer_rebuilds = counter(
+            "consumer_rebuilds_total", "New consumers made inside the process, because nothing moved.", NONE
+        )
+        self.unpaired_partitions = gauge(
+            "unpaired_partitions",
+            "Partition numbers of which one input topic's partition alone is assigned here; its cancels are not read.",
+            NONE,
+        )
+        self.input_partitions = gauge("input_partitions", "Partitions of the input topic.", labels(topic))
 
         # -- the process
         self.last_progress = gauge(
