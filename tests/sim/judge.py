@@ -1,0 +1,356 @@
+"""The promises, held against what happened: at every write and call where that is possible, the rest at the end."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import Any, Final
+
+import orjson
+
+from schemas import deadletter
+from tests.sim.cluster import START, Cluster, Place, Stored
+from tests.sim.history import History
+from tests.sim.scenario import CANCELLED, DEAD_LETTERS, RESULTS, SHIPPED, Message, OrderStory, Scenario
+from tests.sim.virtual_loop import Process
+from tests.sim.walmart import Effect, FakeWalmart
+from worker.sandbox.walmart.orders import Line
+from worker.sync.tracking import canonical
+
+INPUTS: Final = (SHIPPED, CANCELLED)
+GUARD_CODES: Final = frozenset({"cancel_unguarded", "guard_blind", "cancel_refused"})
+
+State = dict[str, tuple[int, int, dict[str, int]]]
+"""Place of an order -> open units, cancelled units, units by canonical tracking number."""
+
+
+class Published:
+    """One input record and what became of it."""
+
+    __slots__ = ("final", "message", "offset", "partition", "published_at", "record", "room", "topic")
+
+    def __init__(self, message: Message, topic: str, partition: int, record: Stored, at: float) -> None:
+        self.message, self.topic, self.partition, self.record = message, topic, partition, record
+        self.offset = record.offset
+        self.published_at = at
+        self.final: tuple[float, str, str | None] | None = None
+        """Loop time, status and error code of the first final result that names this record."""
+        self.room = False
+        """A dead letter or waiting record that names it was written."""
+
+    @property
+    def coordinates(self) -> str:
+        return f"{self.topic}/{self.partition}/{self.offset}"
+
+
+class Judge:
+    """Knows what was published and watches what comes of it."""
+
+    def __init__(self, scenario: Scenario, cluster: Cluster, walmart: FakeWalmart, history: History) -> None:
+        self.scenario, self.cluster, self.walmart, self.history = scenario, cluster, walmart, history
+        self.violations: list[str] = []
+        self.failures: Counter[str] = Counter()
+        self.records: dict[tuple[str, int, int], Published] = {}
+        self.by_key: dict[str, list[Published]] = defaultdict(list)
+        """Identity or coordinates -> the records it names."""
+        self.of_order: dict[tuple[str, str], list[Published]] = defaultdict(list)
+        """(Topic, order) -> its records, in Kafka's order."""
+        self._checked: Counter[Place] = Counter()
+        """Up to which offset commits have been judged."""
+        self._running: dict[tuple[str, str], str] = {}
+        """(Process, order) -> the event being attempted."""
+        self._judged_effects = 0
+        self._told_retrying: Counter[str] = Counter()
+        self.room: dict[bytes | None, deadletter.DeadLetter] = {}
+        """The dead-letter topic as a reader of all of it sees it."""
+        cluster.written.append(self._written)
+        cluster.committed.append(self._committed)
+
+    def violation(self, text: str) -> None:
+        """A promise is broken."""
+        self.history.add(f"VIOLATION {text}", "judge")
+        if len(self.violations) < 50:
+            self.violations.append(f"{self.cluster.loop.time() - 1_000:.3f}: {text}")
+
+    # -- while it runs
+
+    def published(self, message: Message, partition: int, record: Stored) -> None:
+        """Commerce has published a record."""
+        at = self.cluster.loop.time()
+        each = Published(message, message.topic, partition, record, at)
+        self.records[message.topic, partition, record.offset] = each
+        self.by_key[each.coordinates].append(each)
+        if message.identity and not message.reused:
+            self.by_key[message.identity].append(each)
+            if message.order:
+                self.of_order[message.topic, message.order].append(each)
+        self.history.add(f"{message.topic.split('.')[1]}/{partition}/{record.offset}: {message.what}", "commerce")
+
+    def _written(self, topic: str, partition: int, record: Stored) -> None:
+        if topic == RESULTS:
+            self._result(record)
+        elif topic == DEAD_LETTERS:
+            self._letter(partition, record)
+
+    def _result(self, record: Stored) -> None:
+        told = orjson.loads(record.value or b"null")
+        event = told["event"]
+        error = told["error"]["code"] if told["error"] else None
+        each = self.records.get((event["topic"], event["partition"], event["offset"]))
+        self.history.add(
+            f"RESULT {event['id']} ({event['topic'].split('.')[1]}/{event['partition']}/{event['offset']}): "
+            f"{told['status']} {told['effect']} {error or ''} {[warning['code'] for warning in told['warnings']]}",
+            record.by,
+        )
+        if each is None:
+            self.violation(f"a result for a record that does not exist: {event}")
+            return
+        if error == "internal":
+            self.violation(f"internal error: {told['error']['message']}")
+        key = f"{event['topic']}|{event['source']}|{event['id']}"
+        if told["status"] == "retrying":
+            self.history.count("retrying results")
+            self._told_retrying[key] += 1
+            return
+        self.history.count("final results")
+        if each.final is None:
+            each.final = (self.cluster.loop.time(), told["status"], error)
+            if told["status"] == "failed":
+                self._failed(each, error or "")
+        else:
+            self.history.count("results repeated")
+
+    def _failed(self, each: Published, code: str) -> None:
+        """May a well-formed event of an honest commerce fail here?"""
+        self.failures[code] += 1
+        message, scenario = each.message, self.scenario
+        if not message.order or message.reused or code in scenario.expected_failures:
+            return
+        order = scenario.orders[message.order]
+        give_up_s = scenario.settings.timing.give_up_after_hours * 3600
+        first = min(other.published_at for other in self.by_key[message.identity])
+        if self.cluster.loop.time() - first >= give_up_s:
+            self.history.count("given up")
+            return
+        if "bare_400" in scenario.weather_kinds and code in ("walmart_refused", "walmart_refused_without_cause"):
+            return
+        if message.is_guarded and any(other.misplaced for other in scenario.orders.values()):
+            return
+        if any(
+            other.final is not None and other.final[1] == "failed"
+            for topic in INPUTS
+            for other in self.of_order[topic, order.id]
+            if other is not each
+        ):
+            return  # what follows a failed event of its order may fail with it
+        self.violation(f"{message.what}: failed with {code}")
+
+    def _letter(self, partition: int, record: Stored) -> None:
+        letter = deadletter.read(record.value, record.headers)
+        about = letter.about
+        key = (record.key or b"").decode("utf-8", "replace")
+        self.history.add(f"ROOM {about.state} {key} {about.code or ''} at {partition}/{record.offset}", record.by)
+        if record.key is None:
+            self.violation("a record without a key in the compacted topic")
+        self.history.count(f"room: {about.state}")
+        if record.value is None or about.state == "settled":
+            self.room.pop(record.key, None)
+            return
+        self.room[record.key] = letter
+        if about.state not in ("dead", "waiting", "replay"):
+            return
+        each = self.records.get((about.topic or "", about.partition or 0, about.offset or 0))
+        if each is None:
+            self.violation(f"a dead letter of a record that does not exist: {about}")
+            return
+        if partition != each.partition:
+            self.violation(f"{key}: dead letter in partition {partition}, its event came from {each.partition}")
+        original = each.record
+        if (letter.key, letter.value, letter.headers) != (original.key, original.value, tuple(original.headers)):
+            self.violation(f"{key}: the dead letter is not what came: {letter} {original}")
+        if letter.problems:
+            self.violation(f"{key}: headers of ours that cannot be read: {letter.problems}")
+        each.room = True
+
+    def _committed(self, place: Place, offset: int, metadata: str, process: Process) -> None:
+        """Only what is settled or parked may be committed."""
+        self.history.count("commits")
+        if metadata:
+            self.history.count("commits with metadata")
+        if place[0] not in INPUTS:
+            return
+        log = self.cluster.logs[place]
+        if offset > log.end:
+            self.violation(f"{process} committed {place} {offset}, the end is {log.end}")
+        for record in log.read(self._checked[place], min(offset, log.end), 1_000_000):
+            each = self.records[place[0], place[1], record.offset]
+            if not self._durable(each):
+                self.violation(
+                    f"{process} committed {place[0]}/{place[1]} up to {offset}, but there is neither result nor "
+                    f"dead letter of {record.offset} ({each.message.what})"
+                )
+        self._checked[place] = max(self._checked[place], offset)
+
+    def _durable(self, each: Published) -> bool:
+        if each.final is not None or each.room:
+            return True
+        message = each.message
+        return bool(message.identity) and any(
+            (other.final is not None or other.room) and other.record.value == each.record.value
+            for other in self.by_key[message.identity]
+        )
+
+    def began(self, process: Process | None, order: str, event: str) -> None:
+        """An attempt at an event begins."""
+        key = (str(process), order)
+        if key in self._running:
+            self.violation(f"{process}: {event} and {self._running[key]} of one order are attempted at once")
+        self._running[key] = event
+
+    def ended(self, process: Process | None, order: str) -> None:
+        """It ended, however."""
+        self._running.pop((str(process), order), None)
+
+    def died(self, process: Process) -> None:
+        """A process is gone, with what it was doing."""
+        for key in [key for key in self._running if key[0] == str(process)]:
+            del self._running[key]
+
+    def look(self) -> None:
+        """Judge the effects since the last look: only what is final may have been passed."""
+        for effect in self.walmart.effects[self._judged_effects :]:
+            self._judge_order(effect)
+        self._judged_effects = len(self.walmart.effects)
+
+    def _judge_order(self, effect: Effect) -> None:
+        own = self.by_key.get(effect.event)
+        if not own:
+            self.violation(f"an effect outside of any event: {effect}")
+            return
+        first = own[0]
+        if self.scenario.orders[effect.order].misplaced:
+            return
+        for earlier in self.of_order[first.topic, effect.order]:
+            if earlier.offset >= first.offset:
+                break
+            finals = [other.final[0] for other in self.by_key[earlier.message.identity] if other.final is not None]
+            if not finals or min(finals) > effect.called_at:
+                self.violation(
+                    f"{first.message.what} was called for at {effect.called_at - 1_000:.3f} by {effect.process}, "
+                    f"before {earlier.message.what} was settled"
+                )
+
+    # -- at the end
+
+    def unsettled(self) -> list[str]:
+        """What is still to be waited for."""
+        missing = []
+        for each in self.records.values():
+            if not self._final(each):
+                missing.append(f"no final result: {each.coordinates} {each.message.what}")
+        missing += [
+            f"still {letter.about.state} in the room: {key!r}"
+            for key, letter in self.room.items()
+            if letter.about.state in ("waiting", "replay")
+        ]
+        for (topic, partition), log in self.cluster.logs.items():
+            if topic in INPUTS and log.records and self._checked[topic, partition] <= log.records[-1].offset:
+                missing.append(f"{topic}/{partition} is committed up to {self._checked[topic, partition]} of {log.end}")
+        return missing
+
+    def _final(self, each: Published) -> bool:
+        if each.final is not None:
+            return True
+        message = each.message
+        return (
+            bool(message.identity)
+            and not message.reused
+            and any(
+                other.final is not None and other.record.value == each.record.value
+                for other in self.by_key[message.identity]
+            )
+        )
+
+    def close(self) -> None:
+        """Everything that can only be judged when all is over."""
+        self.look()
+        for missing in self.unsettled():
+            self.violation(missing)
+        for key, letter in self.room.items():
+            if letter.about.state == "dead":
+                self._still_dead((key or b"").decode("utf-8", "replace"))
+        for order in self.scenario.orders.values():
+            self._judge_charges(order)
+            if not self._any_failed(order):
+                self.history.count("orders judged by their end")
+                self._judge_end(order)
+
+    def _still_dead(self, key: str) -> None:
+        finals = [each.final for each in self.by_key.get(key, []) if each.final is not None]
+        if finals and all(status == "succeeded" for _, status, _ in finals):
+            self.violation(f"{key}: a dead letter is left of an event that succeeded")
+
+    def _any_failed(self, order: OrderStory) -> bool:
+        return any(
+            each.final is not None and each.final[1] == "failed"
+            for topic in INPUTS
+            for each in self.of_order[topic, order.id]
+        )
+
+    def _judge_charges(self, order: OrderStory) -> None:
+        """Never more than commerce says has left, or is cancelled."""
+        commerce = order.commerce
+        shipped: Counter[str] = Counter()
+        cancelled: Counter[str] = Counter()
+        under: Counter[tuple[str, str]] = Counter()
+        for effect in self.walmart.effects:
+            if effect.order != order.id:
+                continue
+            for line in effect.lines:
+                place = commerce.place[line["line_number"]]
+                if effect.kind == "shipped":
+                    shipped[place] += line["quantity"]
+                    under[place, canonical(line["tracking_number"])] += line["quantity"]
+                elif effect.kind == "cancelled":
+                    cancelled[place] += line["quantity"]
+        if not shipped <= commerce.shipped:
+            self.violation(f"{order.id}: charged {dict(shipped)}, shipped were {dict(commerce.shipped)}")
+        if not cancelled <= commerce.cancelled:
+            self.violation(f"{order.id}: cancelled {dict(cancelled)}, by commerce {dict(commerce.cancelled)}")
+        if not under <= commerce.told:
+            self.violation(f"{order.id}: charged {dict(under)}, told {dict(commerce.told)}")
+
+    def _judge_end(self, order: OrderStory) -> None:
+        commerce = order.commerce
+        meant: State = {}
+        for place, ordered in commerce.ordered.items():
+            numbers: Counter[str] = Counter()
+            for number, box in commerce.boxes.items():
+                numbers[canonical(number)] += box[place]
+            meant[place] = (commerce.left(place), commerce.cancelled[place], dict(+numbers))
+            assert ordered >= 0
+        found: State = {}
+        for number, line in self.walmart.world.orders[order.id].lines.items():
+            place = commerce.place[number]
+            left, cancelled, shown = found.get(place, (0, 0, {}))
+            for portion in line.portions:
+                if portion.tracking is not None:
+                    form = canonical(portion.tracking.number)
+                    shown[form] = shown.get(form, 0) + portion.quantity
+            found[place] = (left + line.open, cancelled + _cancelled(line), shown)
+        if found != meant:
+            totals = f"{order.totals} totals"
+            self.violation(f"{order.id} ({totals}): Walmart shows {found}, commerce means {meant}")
+
+
+def _cancelled(line: Line) -> int:
+    return line.units("Cancelled")
+
+
+def seconds(loop_time: float) -> float:
+    """Epoch seconds of a loop time."""
+    return START + loop_time - 1_000
+
+
+def summary(counts: Counter[str]) -> dict[str, Any]:
+    """Counters, most first."""
+    return dict(counts.most_common())

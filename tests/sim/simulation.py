@@ -1,0 +1,377 @@
+"""One run of one seed: the product's own workers on a simulated Kafka, Walmart and clock."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any, Final
+from unittest.mock import patch
+
+import structlog
+
+import worker.app
+from tests.sim.clients import Cables, FakeAdmin, FakeConsumer, FakeProducer
+from tests.sim.cluster import Cluster, Trouble
+from tests.sim.history import History, HistoryLogger
+from tests.sim.judge import Judge
+from tests.sim.replica import Replica
+from tests.sim.scenario import CANCELLED, DEAD_LETTERS, RESULTS, SHIPPED, Happening, Message, Scenario, make
+from tests.sim.virtual_loop import PROCESS, IdleError, VirtualLoop
+from tests.sim.walmart import EVENT, FakeWalmart, LoopTime, Weather, on_loop_time
+from worker.sandbox.walmart.specs import FaultSpec, SellerSpec
+from worker.sync.apply import Sync
+
+LOOK_S: Final = 1.0
+BATCH: Final = 20
+"""Records per poll, so that small windows mean something."""
+MOST_REPLICAS: Final = 4
+ENOUGH: Final = 20
+"""Violations after which a run need not go on."""
+MOST_STEPS: Final = 6_000_000
+"""Callbacks in one run; more is a loop that spins."""
+_FAKES: Final = {
+    "AIOKafkaConsumer": FakeConsumer,
+    "AIOKafkaProducer": FakeProducer,
+    "AIOKafkaAdminClient": FakeAdmin,
+}
+_NOT_OURS: Final = ("worker.oncall", "worker.cli", "worker.sandbox", "worker.check")
+
+
+@dataclass
+class Ran:
+    """What came of a run."""
+
+    seed: int
+    events: int = 0
+    calls: int = 0
+    virtual_seconds: float = 0.0
+    violations: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
+    lines: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+class _NoServer:
+    """The HTTP endpoints are not part of this."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    async def start(self) -> int:
+        return 1
+
+    async def stop(self) -> None:
+        pass
+
+
+class _NoSession:
+    async def close(self) -> None:
+        pass
+
+
+def run(seed: int, *, keep_history: bool = False, change: Callable[[Scenario], None] | None = None) -> Ran:
+    """Run one seed. `change` may alter its scenario (shrinking, tests of the judge)."""
+    scenario = make(seed)
+    if change is not None:
+        change(scenario)
+    started = time.perf_counter()
+    simulation = Simulation(scenario, keep_history=keep_history)
+    ran = simulation.run()
+    ran.seconds = time.perf_counter() - started
+    return ran
+
+
+class Simulation:
+    """Builds the world of a scenario, lets it run, judges it."""
+
+    def __init__(self, scenario: Scenario, *, keep_history: bool = False) -> None:
+        self.scenario = scenario
+        self.loop = VirtualLoop()
+        self.clock = LoopTime(self.loop)
+        self.history = History(self.loop, keep=keep_history)
+        seed = scenario.seed
+        self.cluster = Cluster(self.loop, random.Random(f"kafka {seed}"), self.history, scenario.partitions)
+        for topic in (SHIPPED, CANCELLED, RESULTS, DEAD_LETTERS):
+            self.cluster.create(topic, scenario.partitions)
+        self.walmart = FakeWalmart(
+            self.loop, random.Random(f"walmart {seed}"), self.history, scenario.settings.timing.call_timeout_seconds
+        )
+        self.judge = Judge(scenario, self.cluster, self.walmart, self.history)
+        self.replicas: list[Replica] = []
+        self._behind: dict[str, list[Message]] = {}
+        """Order -> events that could not be published yet."""
+
+    # -- the run
+
+    def run(self) -> Ran:
+        random.seed(self.scenario.seed)
+        loop = self.loop
+        gc.disable()
+        try:
+            with self._world():
+                asyncio.set_event_loop(None)
+                loop.set_exception_handler(self._unhandled)
+                try:
+                    loop.run_until_complete(self._main())
+                except IdleError as error:
+                    self.judge.violation(str(error))
+                self.judge.close()
+                self._put_away()
+        finally:
+            gc.enable()
+            gc.collect()
+        history = self.history
+        return Ran(
+            seed=self.scenario.seed,
+            events=len(self.judge.records),
+            calls=self.walmart.calls,
+            virtual_seconds=loop.time() - 1_000,
+            violations=self.judge.violations,
+            counts=history.counts,
+            failures=self.judge.failures,
+            lines=history.lines,
+        )
+
+    def _put_away(self) -> None:
+        self.cluster.over = True
+        Cables.cluster = None
+        self.loop.set_exception_handler(lambda *_: None)
+        for replica in self.replicas:
+            if replica.process is not None:
+                self.loop.kill(replica.process)
+                replica.graveyard.append(replica.process)
+            for process in replica.graveyard:
+                self.loop.bury(process)
+        rest = [task for task in asyncio.all_tasks(self.loop) if not task.done()]
+        for task in rest:
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+        self.loop.set_exception_handler(lambda *_: None)
+        self.loop.close()
+
+    def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        task = context.get("task") or context.get("future")
+        process = self.loop.owner(task) if task is not None else None
+        if process is not None and process.state == "dead":
+            return
+        self.judge.violation(f"{process}: {context.get('message')}: {context.get('exception')!r} {task!r}")
+
+    @contextmanager
+    def _world(self) -> Iterator[None]:
+        """Only clock, sockets and broker are replaced."""
+        Cables.cluster = self.cluster
+        History.current = self.history
+        before = structlog.get_config()
+        structlog.configure(wrapper_class=HistoryLogger, processors=[], cache_logger_on_first_use=False)
+        with ExitStack() as stack:
+            stack.enter_context(on_loop_time(self.clock))
+            for module in _product():
+                for name, fake in _FAKES.items():
+                    if hasattr(module, name):
+                        stack.enter_context(patch.object(module, name, fake))
+                if isinstance(getattr(module, "time", None), ModuleType):
+                    stack.enter_context(patch.object(module, "time", self.clock))
+                if getattr(module, "POLL_S", None) is not None:
+                    stack.enter_context(patch.object(module, "POLL_S", 1.0))
+                if getattr(module, "BATCH_RECORDS", None) is not None:
+                    stack.enter_context(patch.object(module, "BATCH_RECORDS", BATCH))
+                if module.__name__ in ("worker.walmart.client", "worker.walmart.token"):
+                    stack.enter_context(patch.object(module, "exchange", self.walmart.exchange))
+            stack.enter_context(patch.object(worker.app, "TelemetryServer", _NoServer))
+            stack.enter_context(patch.object(worker.app, "make_session", lambda *_: _NoSession()))
+            stack.enter_context(patch.object(worker.app, "expect_little", lambda: None))
+            stack.enter_context(patch.object(Sync, "attempt", self._watched(Sync.attempt)))
+            try:
+                yield
+            finally:
+                structlog.configure(**before)
+                History.current = None
+
+    def _watched(self, attempt: Callable[..., Any]) -> Callable[..., Any]:
+        """`Sync.attempt`, told to the judge."""
+        judge = self.judge
+
+        async def watched(sync: Sync, event: Any, progress: Any, delivery: Any = None) -> Any:
+            process, order = PROCESS.get(), event.data.purchase_order_id
+            EVENT.set(delivery.key)
+            judge.began(process, order, delivery.key)
+            self.history.add(f"attempt {progress.attempts} of {delivery.key}")
+            try:
+                outcome = await attempt(sync, event, progress, delivery)
+            finally:
+                judge.ended(process, order)
+            self.history.add(f"came to {outcome}" if self.history.keep else "")
+            return outcome
+
+        return watched
+
+    async def _main(self) -> None:
+        scenario, loop = self.scenario, self.loop
+        world = self.walmart.world
+        for name in scenario.accounts:
+            world.add_seller(SellerSpec(client_id=name, client_secret=f"secret-{name}", unlimited=True))
+        for order in scenario.orders.values():
+            account = scenario.settings.stores[order.store].account
+            world.add_orders([order.spec.model_copy(update={"seller": account})])
+        for quirk in scenario.quirks:
+            world.faults.add(FaultSpec(kind=quirk))  # type: ignore[arg-type]
+        self.cluster.trouble, self.walmart.weather = scenario.trouble, scenario.weather
+        for _ in range(scenario.workers):
+            self._add_replica()
+        for happening in scenario.happenings:
+            loop.in_world(happening.at, self._happens, happening)
+        loop.in_world(scenario.quiet_at, self._quiet)
+        publishing = asyncio.ensure_future(self._publish())
+        bound = loop.time() + scenario.quiet_at + scenario.patience
+        while True:
+            await asyncio.sleep(LOOK_S)
+            self._look()
+            if len(self.judge.violations) >= ENOUGH:
+                break
+            if loop.steps > MOST_STEPS:
+                self.judge.violation("the workers spin")
+                break
+            quiet = loop.time() > 1_000 + scenario.quiet_at and publishing.done()
+            if (quiet and not self.judge.unsettled()) or loop.time() > bound:
+                break
+        publishing.cancel()
+        for replica in self.replicas:
+            replica.stop(for_good=True)
+        ends_at = loop.time() + 60
+        while any(replica.alive for replica in self.replicas):
+            await asyncio.sleep(0.1)
+            if loop.time() > ends_at:
+                self.judge.violation(f"does not stop: {[str(each.process) for each in self.replicas if each.alive]}")
+                break
+
+    def _look(self) -> None:
+        self.judge.look()
+        limits = self.scenario.settings.limits
+        for replica in self.replicas:
+            if replica.worker is not None:
+                count = replica.worker._lanes.count
+                self.history.counts["most events in memory"] = max(self.history.counts["most events in memory"], count)
+                if count > limits.max_queued_events + BATCH + 5:
+                    self.judge.violation(f"{replica.process}: {count} events in memory, {limits.max_queued_events} may")
+
+    # -- commerce
+
+    async def _publish(self) -> None:
+        """Events of one order are published one after another, each acknowledged before the next."""
+        loop = self.loop
+        blocked: dict[str, list[Message]] = {}
+        for message in self.scenario.messages:
+            while (wait := 1_000 + message.at - loop.time()) > 0:
+                await asyncio.sleep(min(wait, 0.2) if blocked else wait)
+                self._catch_up(blocked)
+            if message.order in blocked or not self._publish_one(message):
+                blocked.setdefault(message.order, []).append(message)
+        while blocked:
+            await asyncio.sleep(0.2)
+            self._catch_up(blocked)
+
+    def _catch_up(self, blocked: dict[str, list[Message]]) -> None:
+        for order, messages in list(blocked.items()):
+            while messages and self._publish_one(messages[0]):
+                del messages[0]
+            if not messages:
+                del blocked[order]
+
+    def _publish_one(self, message: Message) -> bool:
+        cluster = self.cluster
+        partition = cluster.partition_for(message.topic, message.key)
+        if message.misplaced and message.topic == SHIPPED:
+            partition = (partition + 1) % self.scenario.partitions
+        if not cluster.reaches(cluster.leader(message.topic, partition), None):
+            return False
+        stored = cluster.append(message.topic, partition, message.key, message.value, message.headers)
+        self.judge.published(message, partition, stored)
+        return True
+
+    # -- what goes wrong
+
+    def _add_replica(self) -> Replica:
+        number = len(self.replicas)
+        settings = self.scenario.settings
+        if self.scenario.static:
+            kafka = settings.kafka.model_copy(update={"group_instance_id": f"order-sync-{number}"})
+            settings = settings.model_copy(update={"kafka": kafka})
+        replica = Replica(
+            f"w{number}",
+            self.loop,
+            self.clock,
+            settings,
+            str(self.scenario.seed),
+            self.history,
+            self.judge.violation,
+            self.judge.died,
+        )
+        self.replicas.append(replica)
+        replica.start()
+        return replica
+
+    def _happens(self, happening: Happening) -> None:
+        loop, seconds = self.loop, happening.seconds
+        replica = self.replicas[happening.which % len(self.replicas)]
+        match happening.deed:
+            case "kill":
+                replica.kill()
+                loop.in_world(min(seconds, 10.0), replica.start)
+            case "stall":
+                replica.stall(seconds)
+            case "stop":
+                replica.stop()
+                loop.in_world(max(2.0, seconds), replica.start)
+                loop.in_world(max(20.0, seconds), replica.start)
+            case "join":
+                if len(self.replicas) < MOST_REPLICAS:
+                    self.history.count("workers joined")
+                    self._add_replica()
+            case "brokers":
+                brokers = self.cluster.brokers
+                which = (brokers, brokers[:1], brokers[1:])[happening.which % 3]
+                self.cluster.outage(which, min(seconds, 8.0))
+            case "cut_off":
+                if replica.process is not None:
+                    self.history.count("cut off from Kafka")
+                    self.history.add(f"cut off from Kafka for {seconds:.1f} s", replica.process)
+                    replica.process.cut_off_until = loop.time() + seconds
+            case "account":
+                accounts = self.scenario.accounts
+                name = accounts[happening.which % len(accounts)]
+                self.history.count(f"account outages: {happening.how}")
+                self.history.add(f"account {name} is out ({happening.how}) for {seconds:.0f} s", "walmart")
+                self.walmart.outages[name] = (loop.time() + seconds, happening.how)
+            case "compact":
+                self.cluster.compact(DEAD_LETTERS, tombstones_older_than_s=60.0)
+
+    def _quiet(self) -> None:
+        """Nothing goes wrong any more; reads may go on to lag."""
+        self.history.add("QUIET from here on")
+        self.cluster.trouble = Trouble()
+        self.walmart.weather = Weather(lag_s=self.scenario.weather.lag_s)
+        self.walmart.outages.clear()
+        for broker in self.cluster.brokers:
+            broker.down_until = 0.0
+        for replica in self.replicas:
+            replica.wake()
+            if replica.process is not None:
+                replica.process.cut_off_until = 0.0
+        if not any(replica.alive for replica in self.replicas):
+            self.replicas[0].start()
+
+
+def _product() -> list[ModuleType]:
+    return [
+        module
+        for name, module in list(sys.modules.items())
+        if name.startswith("worker.") and module is not None and not name.startswith(_NOT_OURS)
+    ]
