@@ -88,7 +88,7 @@ class Weather:
     """A 400 without a cause is among the faults."""
     crashes: bool = False
     late: bool = False
-    """A call whose connection broke may still have its effect until its deadline."""
+    """A call whose connection broke may still have its effect, up to ten seconds later."""
     lag: float = 0.0
     """Reads show an order as it was up to so many seconds ago."""
     ignored: bool = False
@@ -215,7 +215,7 @@ class Account:
                 raise CrashedError
             case "late":
                 assert deadline is not None
-                at = chance.uniform(self.clock.now(), deadline)
+                at = self.clock.now() + chance.uniform(0, 10)
                 owner = self.owner
                 self.clock.later.append((at, lambda: self._serve(operation, body, owner)))
                 return unknown

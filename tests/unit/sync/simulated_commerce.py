@@ -40,6 +40,8 @@ class Commerce:
     partial_corrections: bool = False
     bad_carriers: bool = False
     override: bool = False
+    without_items: float = 0.0
+    """How many of the cancellations have no items: all that has not left is meant."""
     spec: NewOrder = field(init=False)
     said: list[Said] = field(default_factory=list)
     shipped: Counter[str] = field(default_factory=Counter)
@@ -190,12 +192,20 @@ class Commerce:
 
     def _cancel(self, at: float) -> None:
         chance = self.chance
+        if self.without_items and chance.random() < self.without_items and any(map(self.left, self.ordered)):
+            for place in self.ordered:
+                self.cancelled[place] += self.left(place)
+            self._say_cancelled(at, None)
+            return
         for place in chance.sample(sorted(self.ordered), chance.randint(1, len(self.ordered))):
             self.cancelled[place] += chance.randint(0, self.left(place))
         items = [
             {**_address(place), "cancelled_total": self.cancelled[place], "shipped_total": self.shipped[place]}
             for place in sorted(self.ordered)
         ]
+        self._say_cancelled(at, items)
+
+    def _say_cancelled(self, at: float, items: list[dict[str, Any]] | None) -> None:
         data = {"store": STORE, "purchase_order_id": PO, "commerce_order_id": "000000123", "cancelled_at": _iso(at),
                 "reason": {"text": "Price or other listing errors"}, "items": items}  # fmt: skip
         self._say(at, ORDER_CANCELLED_TYPE, OrderCancelled.model_validate(data))

@@ -15,6 +15,7 @@ from worker.outcome import Again, ConfirmedUnits, Progress, Trouble, Verdict
 from worker.settings import Settings
 from worker.sync.apply import Sync
 from worker.sync.calls import Call
+from worker.sync.doors import Clear, GuardAnswer, Wait
 
 GIVE_UP_S = 24 * 3600.0
 
@@ -52,6 +53,23 @@ class SomeFence:
         return self.chance.random() >= self.failing
 
 
+class WatchfulGuard:
+    """Knows everything that was said, as only a test can: waits until each earlier shipment is settled."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+
+    async def look(self, event: Event, delivery: Delivery | None) -> GuardAnswer:
+        assert event.time is not None
+        settled = {each.said.event.id for each in self.worker.settled}
+        open_ = [
+            said.event.id
+            for said in self.worker.said
+            if not said.is_cancel and said.at < event.time and said.event.id not in settled
+        ]
+        return Wait(5.0, f"{len(open_)} shipment(s) on their way") if open_ else Clear()
+
+
 @dataclass
 class Settled:
     """An event and what it came to."""
@@ -74,6 +92,8 @@ class Worker:
     kafka: float = 0.0
     """How often a marker or the fence cannot be written."""
     store: dict[str, Any] = field(default_factory=dict)
+    said: list[Said] = field(default_factory=list)
+    """Everything that commerce says, for the guard."""
     settled: list[Settled] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -93,7 +113,8 @@ class Worker:
     def restart(self) -> None:
         """Another process: only what Kafka keeps is left."""
         fence = SomeFence(self.chance, self.kafka)
-        self.sync = Sync({"main": self.account}, self.settings(), self.clock, self.markers, fence)
+        guard = WatchfulGuard(self)
+        self.sync = Sync({"main": self.account}, self.settings(), self.clock, self.markers, fence, guard)
 
     async def run(self, queue: list[Said]) -> None:
         """Deliver these; a cancel that waits for shipments lets them pass."""

@@ -90,6 +90,7 @@ class History:
             partial_corrections=kind.partial_corrections,
             bad_carriers=kind.bad_carriers,
             override=kind.others == "intent" and chance.random() < 0.5,
+            without_items=0.4 if kind.same_end and chance.random() < 0.5 else 0.0,
         )
         weather = Weather()
         if kind.crashes:
@@ -113,7 +114,7 @@ class History:
                 self.account.quirk(kind="partial_cancel_refused")
             if self.chance.random() < 0.3:
                 self.account.quirk(kind="two_packages_refused")
-            self.worker = Worker(self.account, self.clock, self.chance, kafka=self.kind.kafka)
+            self.worker = Worker(self.account, self.clock, self.chance, kafka=self.kind.kafka, said=self.commerce.said)
             if self.kind.others or self.kind.bad_carriers:
                 await self._one_by_one()
             else:
