@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
 FIRST_STEPS: Final = 8
 LAST_STEPS: Final = 24
 _LONGEST_STEP: Final = 200
+_GAP: Final = re.compile(r"… (\d{1,9}) more steps …")
+
+
+def is_gap(what: str) -> bool:
+    """True for the step that stands for what was left out."""
+    return _GAP.fullmatch(what) is not None
 
 
 @dataclass(slots=True)
@@ -42,8 +50,12 @@ class Story:
         """`+1.234 s what`, counted from the first step."""
         return [f"+{at - self.begun_at:.3f} s {what}" for at, what in self.steps()]
 
-    def restore(self, steps: list[tuple[float, str]]) -> None:
-        """Go on with the story a dead letter tells."""
-        self._first, self._last, self._left_out = [], [], 0
+    def restore(self, steps: Iterable[tuple[float, str]]) -> None:
+        """Go on with the story a dead letter tells; what that one left out is counted on."""
+        self._first, self._last, self._left_out, self.begun_at = [], [], 0, 0.0
         for at, what in steps:
-            self.add(at, what)
+            gap = _GAP.fullmatch(what)
+            if gap is not None and len(self._first) == FIRST_STEPS:
+                self._left_out += int(gap[1])
+            else:
+                self.add(at, what)

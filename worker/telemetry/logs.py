@@ -15,6 +15,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Iterable, MutableMapping
+from datetime import UTC, datetime
 from typing import Any, BinaryIO, Final, Literal
 
 import orjson
@@ -23,6 +24,7 @@ from pydantic import ValidationError
 
 from worker.delivery import Delivery
 from worker.outcome import Again, Verdict
+from worker.story import Story
 from worker.telemetry.scrub import scrubber
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -90,6 +92,7 @@ def log_verdict(
         "waited_budget_seconds": round(progress.waited_budget_s, 3),
         "waited_retry_seconds": round(progress.waited_retry_s, 3),
         "correlation_id": (failure.correlation_id if failure else None) or progress.correlation_id,
+        **_story(progress.story),
     }
     if verdict.warnings:
         particulars["warnings"] = [warning.code for warning in verdict.warnings]
@@ -129,6 +132,14 @@ def log_again(delivery: Delivery, again: Again, *, account: str | None, after_se
             }
         ),
     )
+
+
+def _story(story: Story) -> dict[str, Any]:
+    """What happened to it, counted from `story_begun_at`; nothing where nothing was noted."""
+    lines = story.lines()
+    if not lines:
+        return {}
+    return {"story_begun_at": datetime.fromtimestamp(story.begun_at, UTC).isoformat(), "story": lines}
 
 
 def _who(delivery: Delivery, account: str | None) -> dict[str, Any]:

@@ -211,3 +211,18 @@ async def test_a_shipment_told_after_its_lines_were_cancelled_is_its_own_error()
     end = await bench.next_event(shipped(package(B, item("1"))))
     assert end.failure is not None
     assert end.failure.code == "shipped_after_cancel"
+
+
+async def test_the_story_tells_what_the_guard_said_and_how_it_ended() -> None:
+    bench = Bench(Walmart({"1": line(ordered=2)}), guard=SaidGuard(WAIT, Clear()))
+    await bench.attempt(cancelled())
+    await bench.attempt(cancelled())
+    assert bench.story() == [
+        "guard: wait: shipment s1 is on its way",
+        "not settled, waiting_for_shipments: a cancellation without items waits for shipments: "
+        "shipment s1 is on its way",
+        "guard: clear, no shipment of the order is on its way",
+        "GET order -> ok: open",
+        "POST cancel 2 of line 1 -> ok: cancelled",
+        "succeeded, applied, order cancelled",
+    ]

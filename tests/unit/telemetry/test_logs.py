@@ -101,6 +101,16 @@ def test_the_canonical_line_of_a_success_has_what_people_search_by(stream: Strea
     }
 
 
+def test_the_canonical_line_tells_the_events_story(stream: Stream) -> None:
+    progress = Progress()
+    progress.story.add(1_795_000_000.25, "received")
+    progress.story.add(1_795_000_001.5, "GET order -> ok in 0.051 s: open, told to jane@example.com")
+    logs.log_verdict(delivery(progress), Verdict("ship", "applied"), account="main", latency_seconds=1)
+    (line,) = stream.lines()
+    assert line["story_begun_at"] == "2026-11-18T11:06:40.250000+00:00"
+    assert line["story"] == ["+0.000 s received", "+1.250 s GET order -> ok in 0.051 s: open, told to ***"]
+
+
 @pytest.mark.parametrize(("code", "level"), [("carrier_unmapped", "warning"), ("internal", "error")])
 def test_a_failure_names_code_owner_and_the_calls_own_correlation_id(stream: Stream, code: str, level: str) -> None:
     failure = Failure(code, "what happened", http_status=400, correlation_id="c-2")

@@ -139,13 +139,16 @@ class TestAnswers:
         assert (report.budget_left, report.replenish_at) == (41, NOW + 2)
         assert report.correlation_id == bench.server.seen[0].headers["wm_qos.correlation_id"]
         assert report.seconds > 0
+        assert (token.subject, report.subject) == ("", ORDER_ID)
+        assert report.retry_after_s is None
+        assert not report.too_late
 
     async def test_throttled(self, bench: Bench) -> None:
         body = {"error": [{"code": "REQUEST_THRESHOLD_VIOLATED.GMP_GATEWAY_API", "description": "Too many"}]}
         bench.server.steps = [answer(429, body, {"Retry-After": "7"})]
         error = error_of(await ship(bench.client()))
         assert (error.kind, error.retry_after_s) == (CallKind.THROTTLED, 7.0)
-        assert bench.reports[-1].kind is CallKind.THROTTLED
+        assert (bench.reports[-1].kind, bench.reports[-1].retry_after_s) == (CallKind.THROTTLED, 7.0)
         assert len(bench.server.seen) == 1
 
     async def test_forbidden_is_a_missing_scope(self, bench: Bench) -> None:
@@ -188,6 +191,16 @@ class TestAnswers:
         assert error.kind is CallKind.UNKNOWN
         assert len(bench.server.seen) == 1
         assert bench.reports[-1].operation == "ship"
+        assert bench.reports[-1].subject == ORDER_ID
+
+    async def test_a_report_names_the_order_or_the_sku(self, bench: Bench) -> None:
+        client = bench.client()
+        bench.server.steps = [answer(200, {"quantity": {"amount": 1}}), answer(200, {"scopes": {}}), close]
+        await client.put_inventory("SKU 1", 1, None)
+        await client.token_detail()
+        error_of(await ship(client))
+        told = [(report.operation, report.subject) for report in bench.reports]
+        assert told == [("token", ""), ("put_inventory", "SKU 1"), ("token_detail", ""), ("ship", ORDER_ID)]
 
     async def test_a_cut_off_order_is_no_order(self, bench: Bench) -> None:
         """Also where what arrived would be valid JSON."""
@@ -366,8 +379,9 @@ class TestDeadline:
     async def test_late_before_it_begins(self, bench: Bench) -> None:
         client = bench.client()
         error = error_of(await ship(client, deadline=NOW - 1))
-        assert error.kind is CallKind.NOT_SENT
+        assert (error.kind, error.too_late) == (CallKind.NOT_SENT, True)
         assert bench.server.seen == []
+        assert [report.operation for report in bench.reports] == ["token"], "no request, no report"
 
     @pytest.mark.parametrize("operation", ["ship", "cancel"])
     async def test_late_after_connecting(self, bench: Bench, operation: str) -> None:
@@ -378,8 +392,9 @@ class TestDeadline:
         ticking = _TickingClock(bench.clock, client)
         call = client.ship if operation == "ship" else client.cancel
         error = error_of(await call(ORDER_ID, BODY, deadline=NOW + 10))
-        assert error.kind is CallKind.NOT_SENT
+        assert (error.kind, error.too_late) == (CallKind.NOT_SENT, True)
         assert "deadline" in error.message
+        assert (bench.reports[-1].kind, bench.reports[-1].too_late) == (CallKind.NOT_SENT, True)
         assert ticking.connected, "it was stopped at the last moment, not before"
         assert [seen for seen in bench.server.seen if seen.method == "POST"] == []
         # And the connection that was not written to does no harm to the next call.
