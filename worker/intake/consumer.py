@@ -1,71 +1,73 @@
-"""The consumer of both input topics: reads records, follows the group's assignment, and never stops polling.
+"""The consumer of both input topics: follows the group's assignment, never stops polling, and is made anew if it must.
 
 One consumer for both topics (two of one group in one process rebalance each other), range assignment, so that one
-order's two partitions are with one worker. Backpressure is asking only for the partitions that have room: `pause()`
-would throw the prefetched records away, and not polling at all would cost the membership.
+order's two partitions are with one worker.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable
+from typing import Final
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import CorruptRecordException, IllegalStateError, KafkaError, RecordTooLargeError
-from aiokafka.structs import ConsumerRecord
+from aiokafka.errors import KafkaError
 
+from worker.clock import Clock, SystemClock
 from worker.delivery import Record
+from worker.intake.assignment import Assignment
+from worker.intake.barrier import Barrier
 from worker.intake.committer import Committer
+from worker.intake.doors import IntakeDoors
+from worker.intake.fence import IntakeFence
+from worker.intake.group_offsets import Asks, GroupOffsets
+from worker.intake.intents import FoundIntent, Intents
+from worker.intake.membership import FencedError, StaticMember, is_fenced
 from worker.intake.offsets import Offsets
+from worker.intake.pairing import Pairing
+from worker.intake.partition_counts import PartitionCounts
+from worker.intake.reader import Reader
+from worker.intake.supervision import Supervision
+from worker.intake.watchdog import Watchdog
 from worker.kafka import client_options, close_consumer
 from worker.settings import Settings
 from worker.telemetry.metrics import Metrics
 
+__all__ = ["FencedError", "Intake", "IntakeDoors"]
+
 log = structlog.get_logger()
 
-_NOWHERE = TopicPartition("", 0)
-"""Asking for a partition that does not exist polls (and so keeps the membership) without taking any record."""
-
-POLL_S = 0.2
-BATCH_RECORDS = 500
-
-
-@dataclass(frozen=True, slots=True)
-class IntakeDoors:
-    """What the intake needs of the rest of the worker."""
-
-    accept: Callable[[Record, int], None]
-    """A record, and the epoch of the assignment it was read under."""
-    too_large: Callable[[Record, int], None]
-    """A record that could not be fetched: coordinates only."""
-    unreadable: Callable[[Record, int], None]
-    """A record that the client cannot take apart: coordinates only."""
-    has_room: Callable[[], bool]
-    """False while the windows are full."""
-    let_go: Callable[[float], Awaitable[None]]
-    """End what runs, within so many seconds; called before partitions are given back."""
-    take_over: Callable[[frozenset[int], int], None]
-    """Partition numbers now owned (either topic), and the new epoch."""
-    may_read: Callable[[int], bool]
-    """True once the waiting room of that partition number has caught up."""
+_LET_GO_SHARE: Final = 0.6
+"""Of the rebalance timeout: later the group would have gone on without us."""
+_LONGEST_BACKOFF_S: Final = 15.0
+_SOON_AGAIN_S: Final = 120.0
+_TAKEN_OVER: Final = "another process has taken over this kafka.group_instance_id; it must be one per replica"
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
     """aiokafka swallows what a listener raises: catch it here, count it, and let readiness see it."""
 
-    def __init__(self, intake: Intake) -> None:
+    def __init__(self, intake: Intake, consumer: AIOKafkaConsumer) -> None:
         self._intake = intake
+        self._consumer = consumer
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        if not self._is_present():
+            return
         if revoked:
             await self._guarded(self._intake._revoked())
+        self._intake.member.joining(self._consumer)
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        await self._guarded(self._intake._assigned(assigned))
+        if self._is_present():
+            self._intake.member.joined(self._consumer)
+            await self._guarded(self._intake._assigned(assigned))
+
+    def _is_present(self) -> bool:
+        # A consumer that is being closed may still finish a join.
+        return self._intake.consumer is self._consumer and not self._intake.is_rebuilding_from(self._consumer)
 
     async def _guarded(self, step: Awaitable[None]) -> None:
         try:
@@ -76,34 +78,65 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
 
 
 class Intake:
-    """Owns the consumer, the assignment and its epoch, and the offsets."""
+    """Owns the consumer, the assignment and its epoch, the offsets and the intents."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, doors: IntakeDoors) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        doors: IntakeDoors,
+        *,
+        clock: Clock | None = None,
+        asks: Asks | None = None,
+        watchdog: Watchdog | None = None,
+    ) -> None:
+        """Build it; nothing is connected yet. `asks` and `watchdog` may be given in tests."""
+        kafka, topics, timing = settings.kafka, settings.topics, settings.timing
         self._settings = settings
         self._metrics = metrics
         self._doors = doors
-        self._consumer: AIOKafkaConsumer | None = None
-        self._partition_counts: dict[str, int] = {}
+        self._clock = clock = clock or SystemClock()
+        self._asks = asks or GroupOffsets(kafka)
+        self.consumer: AIOKafkaConsumer | None = None
+        self._leaving: AIOKafkaConsumer | None = None
+        self._backoff_s = 0.5
+        self._rebuilt_at = float("-inf")
         self._stopping = False
-        self._apart = False
-        """Each partition is asked on its own, because one of them holds something that the client cannot read."""
-        self._unreadable: dict[TopicPartition, bool] = {}
-        """Read one record at a time, until the one is found (then True) and one behind it could be read."""
-        self._must_rewind = False
+        self.member = StaticMember(kafka.group_instance_id)
         self.offsets = Offsets()
+        self.intents = Intents(keep_s=timing.call_timeout_seconds + timing.read_lag_seconds)
         self.committer = Committer(
-            lambda: self._consumer, self.offsets, metrics, timeout_s=settings.kafka.request_timeout_seconds
+            lambda: self.consumer,
+            self.offsets,
+            metrics,
+            timeout_s=kafka.request_timeout_seconds,
+            intents=self.intents,
+            clock=clock,
         )
-        self.epoch = 0
-        self.assigned: frozenset[tuple[str, int]] = frozenset()
-        self.joined = False
-        """True once the group has given us an assignment (possibly an empty one)."""
+        self.assignment = Assignment(self.committer, self.offsets, topics, self._asks, clock, metrics, owns=self._owns)
+        self.fence = IntakeFence(
+            self.assignment, self.committer, self.offsets, topics, clock, metrics, consumer=lambda: self.consumer
+        )
+        self.reader = Reader(
+            doors, self.offsets, metrics, clock, may_read=self.may_read, timeout_s=kafka.request_timeout_seconds
+        )
+        self.barrier = Barrier(
+            topics.order_shipped,
+            clock,
+            consumer=lambda: self.consumer,
+            is_read=self.reader.is_true_to_position,
+            timeout_s=kafka.request_timeout_seconds,
+        )
+        self.counts = PartitionCounts((topics.order_shipped, topics.order_cancelled), metrics)
+        self.supervision = Supervision(
+            self, self._asks, self.reader, topics, watchdog or _watchdog(settings), kafka.request_timeout_seconds
+        )
         self.listener_failed = False
-        self.polled_at = 0.0
-        """Loop time of the latest completed poll: progress, for health."""
+
+    # -- life
 
     async def start(self) -> None:
-        """Connect and subscribe. Raises aiokafka's error when no broker answers."""
+        """Connect, subscribe and wait for the assignment. Raises FencedError, KafkaError or TimeoutError."""
         kafka, topics = self._settings.kafka, self._settings.topics
         session_ms = int(kafka.session_timeout_seconds * 1000)
         consumer = AIOKafkaConsumer(
@@ -121,142 +154,119 @@ class Intake:
             fetch_max_bytes=8 * 1_048_576,
             metadata_max_age_ms=60_000,
         )
-        self._consumer = consumer
-        consumer.subscribe([topics.order_shipped, topics.order_cancelled], listener=_Listener(self))
-        async with asyncio.timeout(kafka.request_timeout_seconds * 2):
-            await consumer.start()
-        self.polled_at = asyncio.get_running_loop().time()
+        self.consumer = consumer
+        consumer.subscribe([topics.order_shipped, topics.order_cancelled], listener=_Listener(self, consumer))
+        # The other members may take their whole time to let go, and a dead one its session, before we get anything.
+        patience_s = kafka.session_timeout_seconds + kafka.rebalance_timeout_seconds + kafka.request_timeout_seconds
+        try:
+            async with asyncio.timeout(patience_s):
+                await consumer.start()
+        except KafkaError as error:
+            if is_fenced(error):
+                raise FencedError(_TAKEN_OVER) from error
+            raise
+        self.reader.polled_at = asyncio.get_running_loop().time()
 
     async def run(self) -> None:
-        """Read until `stop`."""
-        consumer = self._consumer
-        assert consumer is not None
-        while not self._stopping:
-            try:
-                await self._poll(consumer)
-            except RecordTooLargeError as error:
-                self._too_large(error)
-            except (UnicodeDecodeError, CorruptRecordException) as error:
-                log.warning("poll_failed", error=type(error).__name__)
-                self._apart = self._must_rewind = True
-            except (KafkaError, TimeoutError) as error:
-                log.warning("poll_failed", error=type(error).__name__, detail=str(error)[:200])
-                if type(error).__name__ in ("FencedInstanceIdError", "KafkaError"):
-                    raise
-                await asyncio.sleep(1.0)
-
-    async def _poll(self, consumer: AIOKafkaConsumer) -> None:
-        if self._must_rewind:
-            await self._rewind(consumer)
-        room = self._doors.has_room()
-        self._metrics.intake_paused.set(0 if room else 1)
-        wanted: list[TopicPartition] = []
-        if room:
-            wanted = [
-                TopicPartition(topic, partition)
-                for topic, partition in self.assigned
-                if self._doors.may_read(partition)
-            ]
-        if self._apart and wanted:
-            await self._poll_apart(consumer, wanted)
-            return
-        batches = await consumer.getmany(
-            *(wanted or [_NOWHERE]), timeout_ms=int((POLL_S if wanted else 0.02) * 1000), max_records=BATCH_RECORDS
-        )
-        self._take(batches)
-        if batches:
-            # A full buffer answers at once, every time: let the others run between two batches.
-            await asyncio.sleep(0)
-
-    async def _poll_apart(self, consumer: AIOKafkaConsumer, wanted: list[TopicPartition]) -> None:
-        """Ask each partition on its own: what one of them raises costs the others nothing."""
-        for partition in wanted:
-            if not self._may_take(partition):
-                continue
-            most = 1 if partition in self._unreadable else BATCH_RECORDS
-            try:
-                batches = await consumer.getmany(
-                    partition, timeout_ms=int(POLL_S * 1000 / len(wanted)), max_records=most
-                )
-                self._take(batches)
-                if batches and self._unreadable.get(partition):
-                    del self._unreadable[partition]
-                    self._apart = bool(self._unreadable)
-            except UnicodeDecodeError:
-                # A header name that is not UTF-8. The client raises for ever and does not tell where.
-                if partition in self._unreadable:
-                    await self._step_over(consumer, partition)
-                else:
-                    self._unreadable[partition] = False
-            except CorruptRecordException:
-                log.exception("partition_corrupt", topic=partition.topic, partition=partition.partition)
-
-    async def _step_over(self, consumer: AIOKafkaConsumer, partition: TopicPartition) -> None:
-        async with asyncio.timeout(self._settings.kafka.request_timeout_seconds):
-            offset = await consumer.position(partition)
-        if not self._may_take(partition):
-            return
-        log.error("record_unreadable", topic=partition.topic, partition=partition.partition, offset=offset)
-        self._seek(partition, offset + 1)
-        self._unreadable[partition] = True
-        self._accept_unfetched(partition, offset, self._doors.unreadable)
-
-    async def _rewind(self, consumer: AIOKafkaConsumer) -> None:
-        """Go back to what was taken: a poll that raises has thrown away what it had drained of other partitions."""
-        async with asyncio.timeout(self._settings.kafka.request_timeout_seconds):
-            for place in self.assigned:
-                partition, offset = TopicPartition(*place), self.offsets.next_to_read(*place)
-                if offset is not None:
-                    self._seek(partition, offset)
-                elif not (await consumer.seek_to_committed(partition))[partition]:
-                    await consumer.seek_to_beginning(partition)
-        self._must_rewind = False
-
-    def _take(self, batches: dict[TopicPartition, list[ConsumerRecord]]) -> None:
-        self.polled_at = asyncio.get_running_loop().time()
-        for partition, records in batches.items():
-            if not self._may_take(partition):
-                # What is skipped once would be committed over.
-                self._seek(partition, records[0].offset)
-                continue
-            self._metrics.events_received.add(len(records), partition.topic)
-            for record in records:
-                self._accept(record)
-
-    def _may_take(self, partition: TopicPartition) -> bool:
-        # Asked again after each poll: a poll that a rebalance holds up returns records of the new assignment.
-        return tuple(partition) in self.assigned and self._doors.may_read(partition.partition)
-
-    def _seek(self, partition: TopicPartition, offset: int) -> None:
-        assert self._consumer is not None
+        """Read until `close`. Raises FencedError when another process has our `group_instance_id`."""
+        watching = asyncio.create_task(self.supervision.run())
+        tasks = {watching}
         try:
-            self._consumer.seek(partition, offset)
-        except IllegalStateError:
-            log.debug("not_assigned_any_more", topic=partition.topic, partition=partition.partition)
+            while not self._stopping:
+                polling = asyncio.create_task(self._read())
+                asked = asyncio.create_task(self._rebuild_asked())
+                tasks = {watching, polling, asked}
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                await _end(polling, asked)
+                for task in (polling, watching):
+                    if task.done() and not task.cancelled():
+                        task.result()
+                if self.supervision.rebuild_asked.is_set() and not self._stopping:
+                    await self._rebuild()
+        finally:
+            await _end(*tasks)
 
-    def _accept(self, read: ConsumerRecord) -> None:
-        if self.offsets.started(read.topic, read.partition, read.offset, read.timestamp, self.epoch):
-            self._doors.accept(
-                Record(
-                    read.topic, read.partition, read.offset, read.timestamp, read.key, read.value, tuple(read.headers)
-                ),
-                self.epoch,
-            )
+    async def close(self) -> None:
+        """Commit what is finished and close the consumer, all within a bound (`stop()` does not call the listener).
 
-    def _too_large(self, error: RecordTooLargeError) -> None:
-        # aiokafka skips such a record and tells its place only in the error's arguments.
-        partition, offset = error.args[1], error.args[2]
-        if not self._may_take(partition):
-            self._seek(partition, offset)
-            return
-        log.error("record_too_large", topic=partition.topic, partition=partition.partition, offset=offset)
-        self._accept_unfetched(partition, offset, self._doors.too_large)
+        A static member does not leave the group: whoever starts under its name within the session goes on at once.
+        """
+        self._stopping = True
+        self.assignment.end()
+        await self.committer.commit()
+        consumer, self.consumer = self.consumer, None
+        if consumer is not None:
+            await close_consumer(consumer, self._settings.kafka.request_timeout_seconds)
 
-    def _accept_unfetched(self, partition: TopicPartition, offset: int, door: Callable[[Record, int], None]) -> None:
-        # Its own time is not known; 1970 would show as decades of lag and latency.
-        now_ms = int(time.time() * 1000)
-        if self.offsets.started(partition.topic, partition.partition, offset, now_ms, self.epoch):
-            door(Record(partition.topic, partition.partition, offset, now_ms, None, None, ()), self.epoch)
+    def rebuild(self, reason: str) -> None:
+        """Have the consumer replaced by a new one, in this process, with a new epoch. What runs is let go of first."""
+        self.supervision.ask_rebuild(reason)
+
+    # -- what others ask
+
+    @property
+    def epoch(self) -> int:
+        """Of the present assignment."""
+        return self.assignment.epoch
+
+    @property
+    def assigned(self) -> frozenset[tuple[str, int]]:
+        """Topic and partition of all that is assigned."""
+        return self.assignment.places
+
+    @property
+    def joined(self) -> bool:
+        """True once the group has given us an assignment (possibly an empty one)."""
+        return self.assignment.joined
+
+    @property
+    def intents_known(self) -> bool:
+        """What the earlier owners of our partitions left behind is read: events may be handed out."""
+        return self.assignment.intents_known
+
+    @property
+    def pairing_broken(self) -> bool:
+        """Only one topic's partition of some number is ours: those cancels are left in Kafka."""
+        return bool(self.assignment.pairing.unpaired)
+
+    @property
+    def counts_differ(self) -> bool:
+        """The input topics have different numbers of partitions: orders are parted over workers."""
+        return self.counts.differ
+
+    @property
+    def failed(self) -> str | None:
+        """Why the process should be restarted: nothing moves, a new consumer did not help, and the broker is there."""
+        return self.supervision.failed
+
+    @property
+    def polled_at(self) -> float:
+        """Loop time of the latest sign of life: a completed poll, or the watchdog waiting for the group to settle."""
+        return max(self.reader.polled_at, self.supervision.waited_at)
+
+    def may_read(self, partition: int) -> bool:
+        """True if records of this number may be handed out: intents read back, and the waiting room caught up."""
+        return self.intents_known and self._doors.may_read(partition)
+
+    def found_intent(self, key: str) -> FoundIntent | None:
+        """What an earlier owner left behind for the event of this key."""
+        return self.fence.found_intent(key)
+
+    async def shipped_end(self, partition: int) -> int | None:
+        """See `Barrier.shipped_end`."""
+        return await self.barrier.shipped_end(partition)
+
+    async def read_past(self, partition: int, offset: int) -> bool:
+        """See `Barrier.read_past`."""
+        return await self.barrier.read_past(partition, offset)
+
+    def note_misplaced(self, record: Record) -> None:
+        """A record whose key belongs to another partition was read."""
+        self.barrier.note_misplaced(record)
+
+    def misplaced_since(self, epoch_seconds: float) -> bool:
+        """True if a shipment with such a key was read since then."""
+        return self.barrier.misplaced_since(epoch_seconds)
 
     def finished(self, record: Record, epoch: int) -> None:
         """The record is settled and everything about it is acknowledged: its offset may be committed."""
@@ -264,17 +274,12 @@ class Intake:
             self.committer.note()
 
     def partition_count(self, topic: str) -> int | None:
-        """Number of partitions of an input topic, as the client knows it."""
-        count = self._partition_counts.get(topic)
-        if count is None and self._consumer is not None:
-            partitions = self._consumer.partitions_for_topic(topic)
-            if partitions:
-                count = self._partition_counts[topic] = len(partitions)
-        return count
+        """Number of partitions of an input topic, as the client knows it now."""
+        return self.counts.of(topic, self.consumer)
 
     def lag(self) -> dict[tuple[str, int], int]:
         """Records per partition that are in Kafka (as of the last fetch) and not finished."""
-        consumer = self._consumer
+        consumer = self.consumer
         if consumer is None:
             return {}
         lags = {}
@@ -291,32 +296,83 @@ class Intake:
                 )
         return lags
 
+    def is_rebuilding_from(self, consumer: AIOKafkaConsumer) -> bool:
+        """True while this consumer is being closed for a new one."""
+        return self._leaving is consumer
+
+    # -- reading
+
+    async def _read(self) -> None:
+        while not self._stopping and self.consumer is not None:
+            try:
+                await self.reader.poll(self.consumer)
+            except (KafkaError, TimeoutError) as error:
+                if is_fenced(error):
+                    raise FencedError(_TAKEN_OVER) from error
+                log.warning("poll_failed", error=type(error).__name__, detail=str(error)[:200])
+                if type(error) is KafkaError:
+                    # A task of the client has ended with something it did not expect. It will not begin again.
+                    self.rebuild("client_broken")
+                await asyncio.sleep(1.0)
+
+    async def _rebuild_asked(self) -> None:
+        await self.supervision.rebuild_asked.wait()
+
+    async def _rebuild(self) -> None:
+        """Replace the consumer. Raises FencedError."""
+        now = asyncio.get_running_loop().time()
+        self._backoff_s = (
+            min(_LONGEST_BACKOFF_S, self._backoff_s * 2) if now - self._rebuilt_at < _SOON_AGAIN_S else 0.5
+        )
+        self._metrics.consumer_rebuilds.inc()
+        self._leaving = self.consumer
+        if self.joined:
+            await self._revoked()
+        while not self._stopping:
+            if self.consumer is not None:
+                await close_consumer(self.consumer, self._settings.kafka.request_timeout_seconds)
+            await asyncio.sleep(self._backoff_s)
+            try:
+                await self.start()
+                break
+            except FencedError:
+                raise
+            except (KafkaError, TimeoutError, OSError) as error:
+                log.warning("consumer_not_rebuilt", error=type(error).__name__, detail=str(error)[:200])
+                self._leaving = self.consumer
+                self._backoff_s = min(_LONGEST_BACKOFF_S, self._backoff_s * 2)
+        self._leaving = None
+        self._rebuilt_at = asyncio.get_running_loop().time()
+        self.supervision.rebuild_asked.clear()
+        log.warning("consumer_rebuilt", epoch=self.epoch)
+
+    # -- the assignment
+
     async def _revoked(self) -> None:
-        self.joined = False
         self._metrics.rebalances.inc()
-        await self._doors.let_go(self._settings.kafka.rebalance_timeout_seconds * 0.6)
-        await self.committer.commit()
-        self.assigned = frozenset()
-        self.epoch += 1
-        self.offsets.assign(set(), self.epoch)
-        self._doors.take_over(frozenset(), self.epoch)
+        budget_s = self._settings.kafka.rebalance_timeout_seconds * _LET_GO_SHARE
+        await self.assignment.give_back(self._doors.let_go(budget_s))
 
     async def _assigned(self, assigned: set[TopicPartition]) -> None:
-        self.epoch += 1
-        self._partition_counts.clear()
-        self._apart = self._must_rewind = False
-        self._unreadable.clear()
-        self.assigned = frozenset((partition.topic, partition.partition) for partition in assigned)
-        self.offsets.assign(set(self.assigned), self.epoch)
-        self._doors.take_over(frozenset(partition for _, partition in self.assigned), self.epoch)
-        self._metrics.partitions_assigned.set(len(self.assigned))
-        self.joined = True
-        log.info("partitions_assigned", partitions=sorted(f"{topic}/{number}" for topic, number in self.assigned))
+        self.assignment.take((partition.topic, partition.partition) for partition in assigned)
+        self.counts.refresh(self.consumer)
 
-    async def close(self) -> None:
-        """Commit what is finished and close the consumer, all within a bound (`stop()` does not call the listener)."""
-        self._stopping = True
-        await self.committer.commit()
-        consumer, self._consumer = self._consumer, None
-        if consumer is not None:
-            await close_consumer(consumer, self._settings.kafka.request_timeout_seconds)
+    def _owns(self, pairing: Pairing, epoch: int) -> None:
+        self.reader.assign(pairing.readable, epoch)
+        self._doors.take_over(pairing.numbers, epoch)
+
+
+def _watchdog(settings: Settings) -> Watchdog:
+    kafka = settings.kafka
+    settle_s = 2 * (kafka.session_timeout_seconds + kafka.rebalance_timeout_seconds)
+    return Watchdog(
+        still_s=max(120.0, 4 * kafka.request_timeout_seconds),
+        unsettled_s=max(180.0, settle_s),
+        fail_s=max(180.0, settle_s),
+    )
+
+
+async def _end(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)

@@ -14,6 +14,8 @@ class _Partition:
     done: set[int] = field(default_factory=set)
     next_offset: int | None = None
     committed: int | None = None
+    found: int | None = None
+    """What was committed, or the position, before anything was read."""
 
 
 class Offsets:
@@ -55,6 +57,21 @@ class Offsets:
             state.next_offset = first + 1
             grew = True
         return grew
+
+    def found(self, topic: str, partition: int, offset: int) -> None:
+        """Reading begins here: the offset that was found committed, or the position where none was."""
+        state = self._partitions.get((topic, partition))
+        if state is not None and state.found is None:
+            state.found = offset
+
+    def resume_at(self, topic: str, partition: int) -> int | None:
+        """The offset to commit when there is nothing new to commit: never beyond an unfinished record."""
+        state = self._partitions.get((topic, partition))
+        if state is None:
+            return None
+        if state.next_offset is not None:
+            return state.next_offset
+        return state.started[0][0] if state.started else state.found
 
     def furthest_finished(self) -> dict[tuple[str, int], int]:
         """Per partition the highest finished offset that cannot be committed yet, for want of one before it."""

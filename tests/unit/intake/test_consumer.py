@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import pytest
@@ -80,8 +80,21 @@ class Log:
     async def seek_to_committed(self, partition: TopicPartition) -> dict[TopicPartition, int | None]:
         return {partition: None}
 
+    def partitions_for_topic(self, topic: str) -> set[int]:
+        return {0, 1}
+
     async def seek_to_beginning(self, partition: TopicPartition) -> None:
         self.positions[partition] = 0
+
+
+class Nothing:
+    """A broker at which nothing was ever committed."""
+
+    async def committed(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], tuple[int, str]]:
+        return dict.fromkeys(places, (-1, ""))
+
+    async def led(self, topics: Iterable[str]) -> frozenset[tuple[str, int]]:
+        raise AssertionError(topics)
 
 
 class World:
@@ -104,8 +117,9 @@ class World:
                 take_over=lambda *_: None,
                 may_read=lambda _: self.ready,
             ),
+            asks=Nothing(),
         )
-        self.intake._consumer = log
+        self.intake.consumer = log
 
     def _unreadable(self, record: Record, epoch: int) -> None:
         assert epoch == self.intake.epoch
@@ -116,6 +130,9 @@ class World:
 
     async def assigned(self) -> None:
         await self.intake._assigned(set(self.log.records))
+        async with asyncio.timeout(4):
+            while not self.intake.intents_known:
+                await asyncio.sleep(0)
 
     async def read(self, until: Callable[[], bool]) -> None:
         running = asyncio.create_task(self.intake.run())
@@ -137,7 +154,7 @@ async def test_records_of_a_poll_that_a_rebalance_held_up_wait_for_the_table() -
         await world.assigned()
 
     world.log.before_answer = rebalance
-    await world.intake._poll(world.log)
+    await world.intake.reader.poll(world.log)
     assert world.taken == []
     world.ready = True
     await world.read(lambda: len(world.taken) == 3)
@@ -151,7 +168,7 @@ async def test_what_a_failing_poll_had_drained_is_read_again(nothing_read_before
     await world.assigned()
     if not nothing_read_before:
         world.log.records[ONE], later = world.log.records[ONE][:2], world.log.records[ONE]
-        await world.intake._poll_apart(world.log, [ONE])
+        await world.intake.reader._poll_apart(world.log, [ONE])
         world.log.records[ONE] = later
     await world.read(lambda: len(world.taken) == 5)
     assert world.taken == [(0, offset) for offset in range(5)]

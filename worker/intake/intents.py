@@ -1,0 +1,259 @@
+"""What is about to be sent to Walmart, written down in the metadata of offset commits. Pure.
+
+Before a call that leaves units open, the event and the call's deadline are committed with its partition's offset. A
+worker that takes the partition over reads them back, and knows whose answer nobody may have seen. One text of at most
+4,096 bytes (Kafka's default `offset.metadata.max.bytes`) per partition::
+
+    order-sync-intents/1 Wm9vLWJhci1iYXot:1764000012 c29tZS1vdGhlci1r:1764000013
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+import re
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+Place = tuple[str, int]
+"""Topic and partition."""
+
+MAX_BYTES: Final = 4_096
+"""Kafka's own limit of one partition's commit metadata."""
+MAX_AHEAD_S: Final = 600.0
+"""A deadline further ahead of the moment it was found is a clock that is wrong: no call may take longer than half."""
+_HEAD: Final = "order-sync-intents/"
+_VERSION: Final = 1
+_ENTRY: Final = re.compile(r"([A-Za-z0-9_-]{16}):(\d{1,12})", re.ASCII)
+_SHOWN: Final = 40
+
+
+def mark_of(key: str) -> str:
+    """The short name of an event in the text: 96 bits of its key's hash."""
+    return base64.urlsafe_b64encode(hashlib.sha256(key.encode(errors="surrogatepass")).digest()[:12]).decode()
+
+
+def write_intents(deadlines: Mapping[str, float]) -> str:
+    """The text for these marks and deadlines (epoch seconds, rounded up). Empty for none."""
+    if not deadlines:
+        return ""
+    return " ".join([f"{_HEAD}{_VERSION}", *(f"{mark}:{math.ceil(at)}" for mark, at in deadlines.items())])
+
+
+def read_intents(text: str | None) -> tuple[dict[str, float], str | None]:
+    """Marks and deadlines of a text, and what is wrong with it (None: nothing). Never raises.
+
+    Whatever can be used is returned: of an unknown version, or of a broken text, the entries that look right.
+    """
+    if not text:
+        return {}, None
+    head, *entries = text.split(" ")
+    if not head.startswith(_HEAD):
+        return {}, f"not written by order-sync: {text[:_SHOWN]!r}"
+    found: dict[str, float] = {}
+    broken = 0
+    for entry in entries:
+        read = _ENTRY.fullmatch(entry)
+        if read is None:
+            broken += 1
+            continue
+        mark, at = read.group(1), float(read.group(2))
+        found[mark] = max(at, found.get(mark, at))
+    if head != f"{_HEAD}{_VERSION}":
+        return found, f"of another version: {head[:_SHOWN]!r}"
+    return found, f"{broken} of {len(entries)} entries cannot be read" if broken else None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundIntent:
+    """A call that an earlier owner of the partition may have sent. Times are epoch seconds."""
+
+    deadline: float
+    """After it the call was not written any more."""
+    found_at: float
+    """When it was read back: from here on old reads are doubted, whatever the other clock said."""
+
+
+@dataclass(slots=True)
+class _Running:
+    mark: str
+    deadline: float
+    written: float | None = None
+    """The deadline that a successful commit carried."""
+
+
+@dataclass(slots=True)
+class _Partition:
+    running: dict[Hashable, _Running] = field(default_factory=dict)
+    found: dict[str, FoundIntent] = field(default_factory=dict)
+    written: str | None = None
+    """The text at the broker; None where that is not known."""
+    known: bool = False
+    """Read back: before that nothing may be written over it."""
+
+    def deadlines(self) -> dict[str, float]:
+        """What the text should tell; what matters most comes first."""
+        every: dict[str, float] = {}
+        for one in sorted(self.running.values(), key=lambda one: one.written is None):
+            every[one.mark] = max(one.deadline, every.get(one.mark, one.deadline))
+        for mark, found in self.found.items():
+            every[mark] = max(found.deadline, every.get(mark, found.deadline))
+        return every
+
+
+class Intents:
+    """The running and the found intents of every partition that is ours. The time is passed in, epoch seconds."""
+
+    def __init__(self, *, keep_s: float, max_bytes: int = MAX_BYTES) -> None:
+        """An empty book.
+
+        Args:
+            keep_s: How long after its deadline (or after it was found, if that is later) a found intent matters: the
+                longest call plus the time Walmart's reads may lag behind.
+            max_bytes: Limit of one partition's text; lowered when the broker turns out to take less.
+        """
+        self.max_bytes = max_bytes
+        self._keep_s = keep_s
+        self._partitions: dict[Place, _Partition] = {}
+
+    def assign(self, places: Iterable[Place]) -> None:
+        """Start afresh with these partitions, and these only."""
+        self._partitions = {place: _Partition() for place in places}
+
+    # -- running ones
+
+    def add(self, place: Place, owner: Hashable, mark: str, deadline: float, now: float) -> bool:
+        """The owner is about to send. False when the text has no room for it, or the partition is not read back."""
+        state = self._partitions.get(place)
+        if state is None or not state.known:
+            return False
+        self._expire(state, now)
+        before = state.running.get(owner)
+        state.running[owner] = _Running(mark, deadline, before.written if before is not None else None)
+        if _size(state.deadlines()) <= self.max_bytes:
+            return True
+        self._put_back(state, owner, before)
+        return False
+
+    def is_written(self, place: Place, owner: Hashable) -> bool:
+        """True once a commit that carried the owner's present deadline was taken."""
+        state = self._partitions.get(place)
+        one = state.running.get(owner) if state is not None else None
+        return one is not None and one.written is not None and one.written >= one.deadline
+
+    def withdraw(self, place: Place, owner: Hashable) -> None:
+        """The owner's latest intent was not taken, and nothing is sent: an earlier one that was taken still stands."""
+        state = self._partitions.get(place)
+        one = state.running.get(owner) if state is not None else None
+        if state is None or one is None:
+            return
+        if one.written is None:
+            del state.running[owner]
+        else:
+            one.deadline = one.written
+
+    def end(self, owner: Hashable) -> bool:
+        """The owner's event is concluded. True when it had an intent."""
+        ended = [state.running.pop(owner, None) for state in self._partitions.values()]
+        return any(one is not None for one in ended)
+
+    def running(self) -> int:
+        """How many intents are running."""
+        return sum(len(state.running) for state in self._partitions.values())
+
+    # -- found ones
+
+    def read_back(self, place: Place, text: str | None, now: float) -> str | None:
+        """Note what an earlier owner left behind; returns what is wrong with the text."""
+        state = self._partitions.get(place)
+        if state is None:
+            return None
+        deadlines, problem = read_intents(text)
+        for mark, deadline in deadlines.items():
+            state.found[mark] = FoundIntent(min(deadline, now + MAX_AHEAD_S), now)
+        state.written = text or ""
+        state.known = True
+        return problem
+
+    def is_known(self, place: Place) -> bool:
+        """True once what an earlier owner left in this partition was read."""
+        state = self._partitions.get(place)
+        return state is not None and state.known
+
+    def found(self, key: str, now: float) -> FoundIntent | None:
+        """The intent an earlier owner left for this event, if it still matters."""
+        mark = mark_of(key)
+        every = [one for state in self._partitions.values() if (one := state.found.get(mark)) is not None]
+        alive = [one for one in every if not self._expired(one, now)]
+        return max(alive, key=lambda one: (one.deadline, one.found_at), default=None)
+
+    def found_count(self) -> int:
+        """How many were found and not forgotten yet."""
+        return sum(len(state.found) for state in self._partitions.values())
+
+    def next_expiry(self) -> float | None:
+        """When the next found intent ceases to matter."""
+        every = [self._expiry(one) for state in self._partitions.values() for one in state.found.values()]
+        return min(every, default=None)
+
+    # -- commits
+
+    def text(self, place: Place, now: float) -> str:
+        """What the next commit of the partition carries."""
+        state = self._partitions.get(place)
+        if state is None:
+            return ""
+        self._expire(state, now)
+        deadlines = state.deadlines()
+        while _size(deadlines) > self.max_bytes:
+            # Only where the broker takes less than it did: offsets must go on all the same.
+            deadlines.popitem()
+        return write_intents(deadlines)
+
+    def unwritten(self, now: float) -> list[Place]:
+        """Partitions that are read back, and whose text at the broker is another than it should be."""
+        return [
+            place for place, state in self._partitions.items() if state.known and state.written != self.text(place, now)
+        ]
+
+    def carried(self, place: Place, text: str) -> None:
+        """The broker took a commit with this text."""
+        state = self._partitions.get(place)
+        if state is None:
+            return
+        state.written = text
+        deadlines, _ = read_intents(text)
+        for one in state.running.values():
+            if deadlines.get(one.mark, 0.0) >= one.deadline:
+                one.written = one.deadline
+
+    def doubtful(self, place: Place) -> None:
+        """A commit of the partition got no answer: the broker may have taken it or not."""
+        state = self._partitions.get(place)
+        if state is not None:
+            state.written = None
+
+    # --
+
+    def _expire(self, state: _Partition, now: float) -> None:
+        for mark in [mark for mark, one in state.found.items() if self._expired(one, now)]:
+            del state.found[mark]
+
+    def _expired(self, one: FoundIntent, now: float) -> bool:
+        return now >= self._expiry(one)
+
+    def _expiry(self, one: FoundIntent) -> float:
+        return max(one.deadline, one.found_at) + self._keep_s
+
+    @staticmethod
+    def _put_back(state: _Partition, owner: Hashable, before: _Running | None) -> None:
+        if before is None:
+            del state.running[owner]
+        else:
+            state.running[owner] = before
+
+
+def _size(deadlines: Mapping[str, float]) -> int:
+    return len(write_intents(deadlines).encode())
