@@ -53,6 +53,8 @@ class Watchdog:
         """Position and since when it has been that."""
         self._unsettled_since: float | None = None
         self._rebuilt_at: float | None = None
+        """The first rebuild that has not helped yet, and below the latest one."""
+        self._rebuilt_last_at: float | None = None
         self._excused_at = float("-inf")
         """The latest moment at which the broker did not answer."""
         self.hopeless = False
@@ -89,6 +91,7 @@ class Watchdog:
         """A new consumer is being made: everything is given its time anew."""
         if self._rebuilt_at is None:
             self._rebuilt_at = now
+        self._rebuilt_last_at = now
         self._moved.clear()
         self._unsettled_since = None
 
@@ -120,7 +123,7 @@ class Watchdog:
 
     def _forgive(self, signs: Signs) -> None:
         # Right after a rebuild nothing has had the time to look wrong.
-        helped = signs.settled and not self.suspects(signs) and self._for(self._rebuilt_at, signs) > self._still_s
+        helped = signs.settled and not self.suspects(signs) and self._for(self._rebuilt_last_at, signs) > self._still_s
         if self._rebuilt_at is not None and helped:
             self._rebuilt_at = None
             self.hopeless = False
