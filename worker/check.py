@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from worker import check_kafka
+from worker.check_delivery import check_delivery
 from worker.check_kafka import ClusterSeen
 from worker.configuration import Mistake
 from worker.errors import ERRORS
@@ -23,10 +24,6 @@ __all__ = ["Finding", "TokenDetail", "check"]
 
 _CALLS_OF_ONE_CHECK = 3
 """A token, a refreshed one, and the question itself."""
-
-
-_DRAIN_SHARE = 0.6
-"""Of the rebalance timeout: how long running calls are waited for."""
 
 
 class TokenDetail(Protocol):
@@ -105,31 +102,20 @@ def _failed(subject: str, account: AccountSettings, error: CallError) -> Finding
 
 def check_settings(settings: Settings) -> list[Finding]:
     """What the settings allow but a person should know. Pure."""
-    findings = [ok("settings", "valid")]
-    findings += _kafka(settings)
+    findings = [ok("settings", "valid"), *_kafka(settings), *check_delivery(settings)]
     for name, account in settings.accounts.items():
         findings += _account_settings(settings, name, account)
     for name, store in settings.stores.items():
         subject = f"store {name}"
         findings += _switches(subject, f"stores.{name}", store.paused, store.observe)
-        if store.cancel_without_items == "guard":
-            text = "cancellations without items are refused: the guard that could let them through does not exist yet"
-            findings.append(warning(subject, text, "Have producers send items with their totals (always better)."))
         if store.unmapped_carrier == "other" and store.tracking_url_template is None:
             text = "unmapped carriers are sent as other carriers, but only where the event brings a tracking_url"
             findings.append(warning(subject, text, f"Set stores.{name}.tracking_url_template."))
-    if any(not account.observe for account in settings.accounts.values()):
-        text = (
-            "partial quantities: a crash between sending a shipment and its result may send units a second time "
-            "if Walmart's order still shows the old state then (there is no fence yet)"
-        )
-        action = "Stop workers cleanly (SIGTERM); after a crash look at the partial shipments of that minute."
-        findings.append(warning("partial shipments", text, action))
     return findings
 
 
 def _kafka(settings: Settings) -> list[Finding]:
-    kafka, timing = settings.kafka, settings.timing
+    kafka = settings.kafka
     findings: list[Finding] = []
     protocol = kafka.security_protocol
     ssl_given = kafka.ssl_cafile or kafka.ssl_certfile or kafka.ssl_keyfile
@@ -142,13 +128,6 @@ def _kafka(settings: Settings) -> list[Finding]:
     if protocol == "SASL_PLAINTEXT":
         text = "the password and buyers' addresses cross the network unencrypted"
         findings.append(warning("kafka", text, "Use SASL_SSL."))
-    drain = kafka.rebalance_timeout_seconds * _DRAIN_SHARE
-    if timing.call_timeout_seconds > drain:
-        text = (
-            f"a call may take {timing.call_timeout_seconds:g} s, but a rebalance waits only {drain:g} s for running "
-            "calls: another worker may take over an order while a call for it is on its way"
-        )
-        findings.append(warning("kafka", text, "Raise kafka.rebalance_timeout_seconds."))
     return findings
 
 

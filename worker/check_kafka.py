@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 
+from worker.check_parked import RUNBOOK, ParkedSeen, judge_parked, look_at_parked
 from worker.findings import Finding, mistake, ok, warning
 from worker.kafka import client_options
 from worker.settings import KafkaSettings, Settings
@@ -44,10 +45,22 @@ class ClusterSeen:
     group_error: str | None = None
     """Why the consumer group could not be described; None: it could."""
     group_members: int = 0
+    parked: ParkedSeen | None = None
+    """What lies in the dead-letter topic; None: it was not found."""
 
 
 async def look(kafka: KafkaSettings, topics: tuple[str, ...]) -> ClusterSeen | str:
-    """Ask the cluster; a text says why that did not work. Bounded by four request timeouts."""
+    """Ask the cluster; a text says why that did not work. The last of the topics is that of the dead letters.
+
+    Bounded by five request timeouts and the time to read the dead letters.
+    """
+    seen = await _look(kafka, topics)
+    if isinstance(seen, str) or (dead_letter := seen.topics.get(topics[-1])) is None or dead_letter.leaderless:
+        return seen
+    return replace(seen, parked=await look_at_parked(kafka, topics[-1], dead_letter.partitions))
+
+
+async def _look(kafka: KafkaSettings, topics: tuple[str, ...]) -> ClusterSeen | str:
     try:
         admin = AIOKafkaAdminClient(**client_options(kafka))
     except (OSError, ValueError) as error:
@@ -132,7 +145,10 @@ def judge(settings: Settings, seen: ClusterSeen | str) -> list[Finding]:
             findings.append(mistake(f"topic {spec.name}", text, _TOPICS))
         else:
             findings += _judge_topic(spec, topic, longest_wait_ms)
-    return [*findings, *_judge_partitions(settings, seen), *_judge_group(settings.kafka, seen)]
+    findings += [*_judge_partitions(settings, seen), *_judge_group(settings, seen)]
+    if seen.parked is not None:
+        findings += judge_parked(settings.limits, settings.topics.dead_letter, seen.parked, seen.group_members)
+    return findings
 
 
 def _judge_topic(spec: TopicSpec, topic: TopicSeen, longest_wait_ms: int) -> list[Finding]:
@@ -172,38 +188,32 @@ def _judge_copies(subject: str, replication: int, in_sync: int) -> list[Finding]
     return []
 
 
-def _judge_partitions(settings: Settings, seen: ClusterSeen) -> list[Finding]:
+def _counts(settings: Settings, seen: ClusterSeen) -> dict[str, int]:
     topics = settings.topics
-    counts = {
-        name: seen.topics[name].partitions
-        for name in (topics.order_shipped, topics.order_cancelled, topics.dead_letter)
-        if name in seen.topics
-    }
+    names = (topics.order_shipped, topics.order_cancelled, topics.dead_letter)
+    return {name: seen.topics[name].partitions for name in names if name in seen.topics}
+
+
+def _judge_partitions(settings: Settings, seen: ClusterSeen) -> list[Finding]:
+    counts = _counts(settings, seen)
     if len(set(counts.values())) <= 1:
         return []
+    most = max(counts.values())
     told = ", ".join(f"{name}: {count}" for name, count in counts.items())
     text = f"inputs and dead letters have different numbers of partitions ({told}): orders would be torn apart"
-    return [mistake("topics", text, "Give all three the same number (drain the inputs before you add partitions).")]
+    fewer = " and ".join(name for name, count in counts.items() if count < most)
+    return [mistake("topics", text, f"Stop producers and workers, then give {fewer} {most} partitions; see {RUNBOOK}.")]
 
 
-def _judge_group(kafka: KafkaSettings, seen: ClusterSeen) -> list[Finding]:
-    subject = f"group {kafka.group_id}"
+def _judge_group(settings: Settings, seen: ClusterSeen) -> list[Finding]:
+    subject = f"group {settings.kafka.group_id}"
     findings: list[Finding] = []
     if seen.group_error is not None:
         text = f"cannot be described: {seen.group_error}"
         findings.append(mistake(subject, text, "Give this user Read and Describe on the consumer group."))
     else:
         findings.append(ok(subject, f"members now: {seen.group_members}"))
-    if kafka.group_instance_id is None:
-        text = "dynamic membership: every restart of a replica moves partitions, twice"
-        findings.append(warning(subject, text, "Set kafka.group_instance_id, another one for each replica."))
-    else:
-        text = (
-            f"static membership as {kafka.group_instance_id}: a restart within {kafka.session_timeout_seconds:g} s "
-            "moves nothing; after scaling down, the gone replica's partitions stand still for that long"
-        )
-        findings.append(ok(subject, text))
-    if kafka.session_timeout_seconds < 6:
-        text = f"session_timeout_seconds is {kafka.session_timeout_seconds:g}: brokers refuse less than 6 s by default"
-        findings.append(warning(subject, text, "Use 6 s or more, or lower group.min.session.timeout.ms."))
+    if (partitions := min(_counts(settings, seen).values(), default=0)) and seen.group_members > partitions:
+        text = f"{seen.group_members} members share {partitions} partitions: {seen.group_members - partitions} are idle"
+        findings.append(warning(subject, text, f"Run at most {partitions} replicas."))
     return findings

@@ -13,7 +13,7 @@ from worker.check import check, check_settings
 from worker.check_kafka import ClusterSeen, TopicSeen, judge, look
 from worker.configuration import Mistake
 from worker.findings import Finding, Level
-from worker.settings import AccountSettings, KafkaSettings, Settings, StoreSettings
+from worker.settings import KafkaSettings, Settings
 from worker.topics import topic_specs
 from worker.walmart.answer import CallError, CallKind
 
@@ -107,6 +107,10 @@ def test_inputs_and_dead_letters_need_the_same_number_of_partitions() -> None:
     (only,) = levels(judge(settings(), altered(seen, "walmart.dead-letter.v1", partitions=6)), "mistake")
     assert "different numbers of partitions" in only
     assert "walmart.dead-letter.v1: 6" in only
+    (action,) = [
+        one.action for one in judge(settings(), altered(seen, "walmart.dead-letter.v1", partitions=6)) if one.action
+    ]
+    assert "give walmart.dead-letter.v1 12 partitions" in action
     assert levels(judge(settings(), altered(seen, "walmart.sync-result.v1", partitions=1)), "mistake") == []
 
 
@@ -168,10 +172,9 @@ def test_the_group() -> None:
     seen = healthy(settings())
     (only,) = levels(judge(settings(), replace(seen, group_error="GroupAuthorizationFailedError")), "mistake")
     assert "GroupAuthorizationFailedError" in only
-    (only,) = levels(judge(settings(kafka={}), seen), "warning")
-    assert "dynamic membership" in only
-    found = judge(settings(), seen)
-    assert any("scaling down" in one.message and "30 s" in one.message for one in found if one.level == "ok")
+    assert levels(judge(settings(), replace(seen, group_members=12)), "warning") == []
+    (only,) = levels(judge(settings(), replace(seen, group_members=14)), "warning")
+    assert "14 members share 12 partitions: 2 are idle" in only
 
 
 async def test_a_token_with_both_scopes_is_good() -> None:
@@ -216,32 +219,23 @@ def test_switches_and_limits_a_person_should_know_of() -> None:
         "account old: no store uses it",
         "account old: http://walmart.example is not encrypted",
         "store default: is paused",
-        "store default: cancellations without items are refused",
         "store default: unmapped carriers are sent as other",
-        "partial shipments: partial quantities",
     ):
         assert any(one.startswith(words) for one in told), words
     assert "s3cr3t" not in str(told)
 
 
-def test_kafka_settings_that_have_no_effect_or_are_too_tight_are_told() -> None:
-    kafka = KafkaSettings(
-        sasl_username="u",
-        sasl_password=SecretStr("p"),
-        ssl_cafile="/etc/ca.pem",
-        rebalance_timeout_seconds=10,
-    )
+def test_kafka_settings_that_have_no_effect_are_told() -> None:
+    kafka = KafkaSettings(sasl_username="u", sasl_password=SecretStr("p"), ssl_cafile="/etc/ca.pem")
     told = levels(check_settings(settings(kafka=kafka)), "warning")
     assert any("ssl_*" in one for one in told)
     assert any("sasl_*" in one for one in told)
-    assert any("a rebalance waits only 6 s" in one for one in told)
 
 
-def test_a_plain_good_setup_warns_only_of_what_does_not_exist_yet() -> None:
-    assert [one.subject for one in check_settings(settings()) if one.level != "ok"] == ["partial shipments"]
-    of = settings(stores={"default": StoreSettings(account="main")})
-    assert "store default" in [one.subject for one in check_settings(of) if one.level == "warning"]
-    assert AccountSettings.model_fields["observe"].default is False
+@pytest.mark.parametrize("policy", ["refuse", "guard"])
+def test_a_plain_good_setup_has_nothing_but_ok(policy: str) -> None:
+    of = settings(stores={"default": {"account": "main", "cancel_without_items": policy}})
+    assert [one for one in check_settings(of) if one.level != "ok"] == []
 
 
 async def test_looking_at_nobody_is_a_text_not_an_exception() -> None:
