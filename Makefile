@@ -9,11 +9,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCKS := deploy/requirements
 ARGS ?=
+SEED ?= 1
+MINUTES ?= 2
 
 # Whoever writes a generated file takes --check to compare instead; `make docs` and `make check` run them all.
 GENERATORS := schemas.generate worker.docs deploy.topics.generate
 
-.PHONY: help run test check fmt docs bench lock clean
+.PHONY: help run test check fmt docs bench chaos lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +42,9 @@ docs: $(VENV)/.dev ## Regenerate the generated files
 
 bench: $(VENV)/.dev ## Measure throughput (ARGS="--help")
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+chaos: $(VENV)/.dev ## Kill everything under load, then count (SEED=1 MINUTES=2 ARGS="--help")
+	@$(BIN)/python -m tests.chaos --seed $(SEED) --minutes $(MINUTES) $(ARGS)
 
 lock: $(VENV)/.dev ## Renew the locks (ARGS="--upgrade", or "--upgrade-package NAME")
 	@$(call compile,runtime,pyproject.toml)

@@ -122,7 +122,8 @@ def worker_settings(
         "group_id": GROUP,
         "session_timeout_seconds": SESSION_S,
         "rebalance_timeout_seconds": 10,
-        "request_timeout_seconds": 3,
+        # aiokafka holds JoinGroup to it, too: shorter than a rebalance, and a member gives up joining again and again.
+        "request_timeout_seconds": 12,
     }
     if instance is not None:
         kafka["group_instance_id"] = instance
@@ -155,7 +156,8 @@ async def field(options: Options, folder: Path, deeds: Deeds) -> AsyncIterator[F
         kafka = await stack.enter_async_context(EmbeddedKafka(nodes=options.nodes, heap_mb=384))
         bootstrap = kafka.bootstrap_servers
         await create_topics(bootstrap, topics, partitions=options.partitions, replication=options.nodes, timeout_s=60)
-        walmart = await stack.enter_async_context(running_walmart(journal, unlimited=True))
+        delay = ("--delay-seconds", str(options.delay_seconds))
+        walmart = await stack.enter_async_context(running_walmart(journal, unlimited=True, arguments=delay))
         timeout = aiohttp.ClientTimeout(total=60)
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=timeout))
         control = WalmartControl(walmart.control_url, session)

@@ -26,10 +26,12 @@ class Options:
     """Events per second."""
     pace_seconds: float = 4.5
     """Between two kills of workers, on average."""
-    lag_seconds: float = 1.0
-    """Reads show an order as it was so long ago."""
-    allowance_seconds: float = 2.0
+    lag_seconds: float = 3.0
+    """Reads show an order as it was so long ago: longer than a killed worker needs to be back."""
+    allowance_seconds: float = 4.0
     """`read_lag_seconds` of the workers: more than the lag and a late effect (0.4 s) together."""
+    delay_seconds: float = 0.2
+    """Every answer of Walmart's takes so long, after the effect: the window in which a kill loses an answer."""
     park_after_seconds: float = 8.0
     quiet_minutes: float = 6.0
     """Longest wait for everything to settle; it is over as soon as it has."""
@@ -50,8 +52,9 @@ class Options:
         parser.add_argument("--partitions", type=int, default=6)
         parser.add_argument("--rate", type=float, default=20.0, help="events per second")
         parser.add_argument("--pace", type=float, default=4.5, help="seconds between two kills of workers, on average")
-        parser.add_argument("--lag", type=float, default=1.0, help="seconds by which reads lag")
-        parser.add_argument("--allowance", type=float, default=2.0, help="read_lag_seconds of the workers")
+        parser.add_argument("--lag", type=float, default=3.0, help="seconds by which reads lag")
+        parser.add_argument("--allowance", type=float, default=4.0, help="read_lag_seconds of the workers")
+        parser.add_argument("--delay", type=float, default=0.2, help="seconds from an effect to its answer")
         parser.add_argument("--park-after", type=float, default=8.0, help="park_after_seconds of the workers")
         parser.add_argument("--quiet-minutes", type=_minutes, default=6.0, help="longest wait for all to settle")
         parser.add_argument(
@@ -73,6 +76,7 @@ class Options:
             pace_seconds=asked.pace,
             lag_seconds=asked.lag,
             allowance_seconds=asked.allowance,
+            delay_seconds=asked.delay,
             park_after_seconds=asked.park_after,
             quiet_minutes=asked.quiet_minutes,
             mix=Mix(rests=asked.rests, plain=asked.plain, ahead=asked.ahead),

@@ -148,6 +148,7 @@ def _figures(made: Field, evidence: Evidence) -> dict[str, Any]:
         "rate": options.rate,
         "read_lag_seconds": options.lag_seconds,
         "allowance_seconds": options.allowance_seconds,
+        "delay_seconds": options.delay_seconds,
         "orders": len({one.step.order for one in published if one.step is not None}),
         "events": len(published),
         "events_by_kind": _sorted(made.load.kinds),

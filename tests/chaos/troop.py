@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.chaos.deeds import Deeds
 from worker.sandbox.worker_process import WorkerProcess
 
 _LOOK_S: Final = 0.3
+_START_S: Final = 3.0
 _ASK_S: Final = 0.5
 _STOP_S: Final = 25.0
 
@@ -30,11 +32,18 @@ class Member:
     frozen: bool = False
     resting: bool = True
     """Not to be looked after: it is down on purpose."""
+    started_at: float = 0.0
+    """Monotonic seconds."""
 
     @property
     def alive(self) -> bool:
         """A process is there."""
         return self.process.started and self.process.exit_code is None
+
+    @property
+    def up(self) -> bool:
+        """It has had the time to start and is not frozen: results can be expected, also during a rebalance."""
+        return self.alive and not self.frozen and time.monotonic() - self.started_at > _START_S
 
 
 class Troop:
@@ -60,6 +69,7 @@ class Troop:
     async def start(self, member: Member) -> None:
         """Start it; looked after from now on."""
         await member.process.spawn()
+        member.started_at = time.monotonic()
         member.resting = False
         self._deeds.note(f"start {member.name}, pid {member.process.pid}")
 
@@ -94,24 +104,24 @@ class Troop:
         member.process.send_signal(signal.SIGCONT)
 
     async def look_after(self) -> None:
-        """Start again who died by itself; know who is ready; note the times when nobody is."""
+        """Start again who died by itself; know who is ready; note the times when nobody is up."""
         timeout = aiohttp.ClientTimeout(total=_ASK_S)
         async with aiohttp.ClientSession(timeout=timeout) as session:
             while True:
                 while await self._look(session):
                     await asyncio.sleep(_LOOK_S)
-                with self._deeds.unwell("no worker is ready"):
+                with self._deeds.unwell("no worker is up"):
                     while not await self._look(session):
                         await asyncio.sleep(_LOOK_S)
 
     async def _look(self, session: aiohttp.ClientSession) -> bool:
-        """True if one is ready."""
+        """True if one is up."""
         for member in [one for one in self.members if not one.resting]:
             if member.alive:
                 member.ready = await member.process.is_ready(session) and not member.frozen and member.alive
             else:
                 await self._died(member)
-        return any(member.ready for member in self.members)
+        return any(member.up for member in self.members)
 
     async def _died(self, member: Member) -> None:
         member.ready = False

@@ -63,7 +63,7 @@ class Weather:
             (2, self._lost_calls),
             (3, self._refusals),
             (2, self._throttled),
-            (3, self._slow),
+            (5, self._slow),
             (2, self._outage),
             (1, self._tokens),
         )
@@ -246,9 +246,10 @@ class Weather:
     async def _slow(self) -> None:
         """Some calls take longer than the worker waits; what they do then happens at once, or a little too late."""
         when = self._chance.choice(("before", "after"))
-        seconds = self._chance.choice((0.3, 1.0, CALL_TIMEOUT_S + LATE_EFFECT_S if when == "before" else 5.0))
+        seconds = self._chance.choice((0.5, 1.5, CALL_TIMEOUT_S + LATE_EFFECT_S if when == "before" else 5.0))
+        operation = self._chance.choice((None, "ship", "ship", "cancel"))
         times = self._chance.randint(5, 60)
-        fault = FaultSpec(kind="delay", when=when, seconds=seconds, times=times)
+        fault = FaultSpec(kind="delay", when=when, seconds=seconds, operation=operation, times=times)
         await self._fault("slow", fault)
 
     async def _outage(self) -> None:
