@@ -1,14 +1,13 @@
-"""One turn of one event: attempt it, then make what came of it durable, or say when to try again.
+"""One turn of one event: attempt it, then make what came of it durable, park it, or say when to try again.
 
-This is the policy between the lanes (who only know turns) and the sync room (which only knows Walmart): what is tried
-again and how long, what ends it, and what an unexpected exception means.
+This is the policy between the lanes (who only know turns) and the sync room (which only knows Walmart). What is tried
+again and how long stands in `worker/retries.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import structlog
@@ -16,13 +15,15 @@ import structlog
 from worker.clock import Clock
 from worker.delivery import Delivery
 from worker.errors import Failure
+from worker.gatekeeper import Gatekeeper, call_gate
 from worker.intake.decode import reused_identity
+from worker.intake.fence import IntakeFence
 from worker.kafka import NotPublishedError
-from worker.lanes.backoff import Backoff
 from worker.lanes.engine import Retry
 from worker.outcome import Again, LineOutcome, Outcome, Trouble, Verdict
 from worker.parked.room import Room
 from worker.report.report import Report
+from worker.retries import Retries
 from worker.settings import Settings
 from worker.sync.apply import Sync
 from worker.telemetry.logs import log_again, log_verdict
@@ -30,10 +31,27 @@ from worker.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
 
+_FULL_S = 1.0
+"""While nothing more may be parked, an event that should be is looked at again this often."""
+_BEHIND = Failure("not_started", "waits behind an earlier event of its order")
+_NOT_STARTED = Failure("not_started", "waits for its turn: a pause, or events of its order before it")
+
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
     """The event is settled from the waiting room (or was settled meanwhile): nothing to do here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    """The event waits in the dead-letter topic from now on."""
+
+    why: Failure
+    until: float = 0.0
+    """Epoch seconds before which it is not taken up; 0: as soon as its gate is open."""
+
+
+Result = Outcome | Elsewhere | Park
 
 
 class Handling:
@@ -45,23 +63,28 @@ class Handling:
         sync: Sync,
         report: Report,
         room: Room,
+        fence: IntakeFence,
+        gatekeeper: Gatekeeper,
+        retries: Retries,
         metrics: Metrics,
         clock: Clock,
         *,
         finished: Callable[[Delivery], None],
+        settled: Callable[[Delivery], None],
         bugs: Callable[[int], None],
-        random_source: random.Random,
     ) -> None:
         self._settings = settings
         self._sync = sync
         self._report = report
         self._room = room
+        self._fence = fence
+        self._gatekeeper = gatekeeper
+        self._retries = retries
         self._metrics = metrics
         self._clock = clock
         self._finished = finished
+        self._settled = settled
         self._bugs = bugs
-        self._random = random_source
-        self._backoff = Backoff(settings.timing.retry_base_seconds, settings.timing.retry_max_seconds)
         self._internal_errors = 0
 
     def account(self, delivery: Delivery) -> str | None:
@@ -69,18 +92,19 @@ class Handling:
         store = self._settings.stores.get(delivery.envelope.store or "")
         return None if store is None else store.account
 
-    async def attempt(self, delivery: Delivery) -> Outcome | Elsewhere:
+    # -- a turn
+
+    async def attempt(self, delivery: Delivery) -> Result:
         """Try to make Walmart agree with the event. Never raises but when cancelled."""
-        if self._room.settled_elsewhere(delivery):
-            return Elsewhere()
-        if self._room.other_event_with_this_identity(delivery):
-            reused_identity(delivery)
-        delivery.progress.attempts += 1
-        if delivery.refusal is not None:
-            return Verdict(operation=None, effect="none", failure=delivery.refusal)
+        early = self._early(delivery)
+        if early is not None:
+            return early
         assert delivery.event is not None
+        progress = delivery.progress
+        progress.attempts += 1
+        self._heed_intent(delivery)
         try:
-            outcome = await self._sync.attempt(delivery.event, delivery.progress, delivery)
+            outcome = await self._sync.attempt(delivery.event, progress, delivery)
         except Exception as error:  # noqa: BLE001  # becomes an `internal` verdict
             return self._bug(delivery, error)
         if self._internal_errors:
@@ -88,77 +112,147 @@ class Handling:
             self._bugs(0)
         return outcome
 
-    async def conclude(self, delivery: Delivery, outcome: Outcome | Elsewhere) -> Retry | None:
-        """Make the outcome durable; None when the event is done, else when it is tried again."""
+    def evicted(self, delivery: Delivery) -> Result:
+        """A turn without an attempt: it waited too long, its account holds too much, or its time is over."""
+        if delivery.only_tell:
+            why = delivery.last_again.failure if delivery.last_again is not None else _NOT_STARTED
+            return Park(why, delivery.next_try) if self._room.holds(delivery) else Elsewhere()
+        early = self._early(delivery)
+        if early is not None:
+            return early
+        now, again = self._clock.now(), delivery.last_again
+        reason, probes = self._gatekeeper.held_at(delivery, now) or ("not_started", 0)
+        if again is None or (again.failure.code != reason and again.trouble is not Trouble.SHIPMENTS):
+            again = Again(Trouble.OURS, _held(reason)) if again is None or reason != "not_started" else again
+        if reason != "paused" and self._retries.given_up(delivery, now, probes=probes):
+            return self._give_up(delivery, again)
+        return Park(again.failure, delivery.next_try if again is delivery.last_again else 0.0)
+
+    def _early(self, delivery: Delivery) -> Result | None:
+        """What there is to say before Walmart is asked."""
+        room = self._room
+        if delivery.room_place is not None:
+            if not room.may_run(delivery):
+                room.untake(delivery)
+                return Elsewhere()
+        elif room.settled_elsewhere(delivery):
+            return Elsewhere()
+        elif room.other_event_with_this_identity(delivery):
+            reused_identity(delivery)
+        if delivery.refusal is not None:
+            delivery.progress.attempts += 1
+            return Verdict(operation=None, effect="none", failure=delivery.refusal)
+        if room.blocked(delivery):
+            return Park(_BEHIND)
+        return None
+
+    def _heed_intent(self, delivery: Delivery) -> None:
+        """Another process (or an earlier life of this one) was about to send something for this event."""
+        found = self._fence.found_intent(delivery.key)
+        if found is None:
+            return
+        timing, progress = self._settings.timing, delivery.progress
+        hold_until = max(found.deadline + timing.call_timeout_seconds, found.found_at) + timing.read_lag_seconds
+        if hold_until > progress.hold_until:
+            progress.hold_until = hold_until
+            progress.read_twice = True
+            progress.story.add(self._clock.now(), "an intent of an earlier owner was found; old reads are not believed")
+
+    # -- its conclusion
+
+    async def conclude(self, delivery: Delivery, outcome: Result) -> Retry | None:
+        """Make the outcome durable; None when the event is done here, else when it has its next turn."""
         if isinstance(outcome, Elsewhere):
-            self._finished(delivery)
+            self._end(delivery)
             return None
         now = self._clock.now()
         if isinstance(outcome, Again):
-            if not self._given_up(delivery, now):
-                return self._again(delivery, outcome, now)
+            if not self._retries.given_up(delivery, now, probes=0):
+                return await self._again(delivery, outcome, now)
             outcome = self._give_up(delivery, outcome)
-        await self._durably(delivery, outcome)
-        self._finished(delivery)
+        if isinstance(outcome, Park):
+            return await self._park(delivery, outcome)
+        verdict = outcome
+        delivery.progress.story.add(now, _told(verdict))
+        await self._durably(delivery, lambda: self._report.conclude(delivery, verdict, account=self.account(delivery)))
+        self._settled(delivery)
+        self._end(delivery)
+        if delivery.envelope.shipment is not None and delivery.envelope.order is not None:
+            self._room.wake_order(delivery.envelope.order)
         self._metrics.last_progress.set(self._clock.now())
         log_verdict(
             delivery,
-            outcome,
+            verdict,
             account=self.account(delivery),
             latency_seconds=self._clock.now() - delivery.happened_at,
             calls=delivery.progress.calls,
         )
         return None
 
+    def _end(self, delivery: Delivery) -> None:
+        self._fence.ended(delivery)
+        self._finished(delivery)
+
     async def still_retrying(self, delivery: Delivery) -> None:
         """Tell once that the event is late, and what it waits for."""
-        again = delivery.last_again or Again(
-            Trouble.OURS, Failure("not_started", "waits for its turn: a pause, or events of its order before it")
-        )
+        again = delivery.last_again or Again(Trouble.OURS, _NOT_STARTED)
         try:
             await self._report.still_retrying(delivery, again, account=self.account(delivery))
         except NotPublishedError:
             delivery.told_retrying = False
 
-    async def _durably(self, delivery: Delivery, verdict: Verdict) -> None:
-        tries = 0
-        while True:
-            try:
-                await self._report.conclude(delivery, verdict, account=self.account(delivery))
-            except NotPublishedError as error:
-                # The lane waits with it: nothing is finished before Kafka has it, however long that takes.
-                tries += 1
-                log.warning("result_not_published", event_id=delivery.envelope.id, tries=tries, detail=str(error))
-                await asyncio.sleep(self._backoff.delay(tries, self._random))
-            else:
-                return
-
-    def _again(self, delivery: Delivery, again: Again, now: float) -> Retry:
-        progress, timing = delivery.progress, self._settings.timing
+    async def _again(self, delivery: Delivery, again: Again, now: float) -> Retry | None:
+        progress = delivery.progress
         progress.failed_tries += 1
-        delay = self._backoff.delay(progress.failed_tries, self._random)
-        if again.trouble is Trouble.CREDENTIALS:
-            delay = timing.probe_seconds * (0.8 + 0.4 * self._random.random())
-        elif again.trouble is Trouble.SHIPMENTS:
-            delay = again.after_s if again.after_s is not None else timing.probe_seconds
-        elif again.after_s is not None:
-            delay = again.after_s + (delay if again.trouble is Trouble.THROTTLED else 0.0)
+        next_try = self._retries.next_try(delivery, again, now)
+        delay = next_try.delay_s
         if again.trouble is Trouble.THROTTLED:
             progress.waited_budget_s += delay
         else:
             progress.waited_retry_s += delay
         self._metrics.retries.inc(again.trouble.value)
         delivery.last_again = again
+        delivery.next_try = next_try.parked_until
         log_again(delivery, again, account=self.account(delivery), after_seconds=delay)
-        return Retry(at=now + delay, lets_pass=again.trouble is Trouble.SHIPMENTS)
+        if next_try.park:
+            # Behind a closed gate it is the gate that decides.
+            held = self._gatekeeper.held_at(delivery, now) is not None and again.trouble is not Trouble.SHIPMENTS
+            delivery.next_try = 0.0 if held else next_try.parked_until
+            return await self._park(delivery, Park(again.failure, delivery.next_try))
+        progress.story.add(now, f"waits {delay:.1f} s: {again.failure.code}")
+        account = self.account(delivery)
+        behind = (call_gate(account, again.call),) if again.call is not None and account is not None else ()
+        return Retry(at=next_try.at, lets_pass=again.trouble is Trouble.SHIPMENTS, behind=behind)
 
-    def _given_up(self, delivery: Delivery, now: float) -> bool:
-        # A replay has its own time: what was first seen days ago would be given up at the first hiccup.
-        since = delivery.received_at if delivery.replay_number else delivery.first_seen
-        return (
-            now - since >= self._settings.timing.give_up_after_hours * 3600
-            and delivery.progress.attempts >= self._settings.limits.min_tries
-        )
+    async def _park(self, delivery: Delivery, park: Park) -> Retry | None:
+        if delivery.room_place is None and self._room.is_full:
+            # What lies in the topic already may always be written again.
+            return Retry(at=self._clock.now() + _FULL_S, lets_pass=park.why.code == "waiting_for_shipments")
+        now = self._clock.now()
+        late = now - delivery.happened_at >= self._settings.timing.slo_seconds
+        if late and not delivery.told_retrying:
+            again = delivery.last_again or Again(Trouble.OURS, park.why)
+            await self._durably(
+                delivery, lambda: self._report.still_retrying(delivery, again, account=self.account(delivery))
+            )
+            delivery.told_retrying = True
+        delivery.progress.story.add(now, f"parked: {park.why.code}")
+        await self._durably(delivery, lambda: self._room.put_waiting(delivery, park.why, park.until))
+        self._end(delivery)
+        return None
+
+    async def _durably(self, delivery: Delivery, write: Callable[[], Awaitable[object]]) -> None:
+        tries = 0
+        while True:
+            try:
+                await write()
+            except NotPublishedError as error:
+                # The lane waits with it: nothing is finished before Kafka has it, however long that takes.
+                tries += 1
+                log.warning("result_not_published", event_id=delivery.envelope.id, tries=tries, detail=str(error))
+                await asyncio.sleep(self._retries.publishing_delay(tries))
+            else:
+                return
 
     @staticmethod
     def _give_up(delivery: Delivery, again: Again) -> Verdict:
@@ -201,6 +295,21 @@ class Handling:
             failure=Failure("internal", f"unexpected {type(error).__name__} at {_where(error)}"),
             confirmed=delivery.progress.confirmed,
         )
+
+
+def _held(reason: str) -> Failure:
+    texts = {
+        "paused": "its account or store is paused",
+        "throttled": "its account's call budget is used up",
+        "credentials_rejected": "its account is turned away",
+        "scope_missing": "its account's key misses a scope",
+        "walmart_unavailable": "Walmart does not serve its account",
+    }
+    return Failure(reason, texts[reason]) if reason in texts else _NOT_STARTED
+
+
+def _told(verdict: Verdict) -> str:
+    return f"{verdict.status}: {verdict.failure.code if verdict.failure is not None else verdict.effect}"
 
 
 def _where(error: Exception) -> str:

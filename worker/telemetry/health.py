@@ -51,6 +51,8 @@ class Vitals:
     """The consumer holds an assignment (also an empty one: more replicas than partitions)."""
     table_caught_up: bool = False
     """The dead-letter partitions are read to the end they had at assignment."""
+    misassigned: bool = False
+    """The two input topics' partitions do not go together: some cancellations are left in Kafka."""
     producer_up: bool = False
     """The latest write to Kafka was acknowledged."""
     internal_errors_in_row: int = 0
@@ -96,6 +98,8 @@ def judge(vitals: Vitals, now: float) -> Health:
         not_ready.append("no assignment from the consumer group yet")
     elif not vitals.table_caught_up:
         not_ready.append("the dead-letter topic is not read to its end yet")
+    if vitals.misassigned:
+        not_ready.append("the input topics' partitions are not in pairs (counts differ, or a foreign assignor)")
     if not vitals.producer_up:
         not_ready.append("the latest write to Kafka was not acknowledged")
     if vitals.internal_errors_in_row >= vitals.max_internal_errors:

@@ -1,0 +1,187 @@
+"""What comes in: from a record, or an event taken out of the waiting room, to an entry in its order's lane."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+from worker.clock import Clock
+from worker.delivery import Delivery, Record
+from worker.gatekeeper import WORKER, Gatekeeper
+from worker.intake.consumer import Intake
+from worker.intake.decode import Decoder, misplaced, reused_identity
+from worker.lanes.lanes import Entry, Lanes
+from worker.parked.carried import restore
+from worker.parked.pump import TakenUp
+from worker.retries import Retries
+from worker.settings import Settings
+from worker.telemetry.metrics import Metrics
+from worker.window import Window
+
+_LANE_OVERHEAD_BYTES: Final = 1_500
+"""What an event costs in memory beyond its bytes, roughly."""
+
+
+class Arrivals:
+    """Gives events their lane, and keeps account of those in memory. `add`: the engine's."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        lanes: Lanes[Delivery],
+        gatekeeper: Gatekeeper,
+        window: Window,
+        metrics: Metrics,
+        retries: Retries,
+        clock: Clock,
+        add: Callable[[Entry[Delivery]], None],
+    ) -> None:
+        self._settings = settings
+        self._lanes = lanes
+        self._gatekeeper = gatekeeper
+        self._window = window
+        self._metrics = metrics
+        self._retries = retries
+        self._clock = clock
+        self._add = add
+        self._decoder = Decoder(settings.topics)
+        self._known: dict[str, tuple[int, int]] = {}
+        """Identity -> (digest, count) of the events in memory."""
+        self._unreadable: Counter[bytes] = Counter()
+        """Record keys of what could not be read and is not told yet."""
+
+    # -- from the input topics
+
+    def accept(self, intake: Intake, record: Record, epoch: int) -> None:
+        """A record as it was read."""
+        if misplaced(record, intake.partition_count(record.topic)):
+            self._metrics.misplaced_keys.inc(record.topic)
+            intake.note_misplaced(record)
+        self._enter(self._decoder.decode(record, now=self._clock.now(), epoch=epoch), "received")
+
+    def too_large(self, record: Record, epoch: int) -> None:
+        """A record that could not be fetched."""
+        self._enter(self._decoder.too_large(record, now=self._clock.now(), epoch=epoch), "received")
+
+    def unreadable(self, record: Record, epoch: int) -> None:
+        """A record that the client cannot take apart."""
+        self._enter(self._decoder.unreadable(record, now=self._clock.now(), epoch=epoch), "received")
+
+    # -- from the waiting room
+
+    def take_up(self, taken: TakenUp, epoch: int) -> None:
+        """The original event, as it came, with all that was noted of it."""
+        now, about = self._clock.now(), taken.about
+        delivery = self._decoder.decode(taken.original, now=now, epoch=epoch)
+        delivery.key = taken.key
+        delivery.room_place = taken.place
+        restore(delivery, about, now, self._settings.timing.read_lag_seconds)
+        delivery.replayed_at = now
+        delivery.only_tell = taken.why == "late"
+        entry = self._enter(delivery, f"taken out of the waiting room ({taken.why})")
+        if delivery.only_tell or (taken.why == "expired" and self._is_over(delivery, now)):
+            self._lanes.evict(entry)
+
+    def _is_over(self, delivery: Delivery, now: float) -> bool:
+        """Its gate is closed and it had its tries: it ends without one more."""
+        held = self._gatekeeper.held_at(delivery, now)
+        return held is not None and self._retries.given_up(delivery, now, probes=held[1])
+
+    # -- either
+
+    def _enter(self, delivery: Delivery, how: str) -> Entry[Delivery]:
+        now = self._clock.now()
+        record = delivery.record
+        digest = hash(record.value)
+        known, count = self._known.get(delivery.key, (digest, 0))
+        if known != digest and delivery.room_place is None:
+            reused_identity(delivery)
+            known, count = digest, 0
+        self._known[delivery.key] = (known, count + 1)
+        delivery.known_as = delivery.key
+        delivery.waiting_since = now
+        delivery.progress.story.add(now, how)
+        if delivery.event is None and record.key is not None:
+            self._unreadable[record.key] += 1
+        gates = self._gatekeeper.names(delivery)
+        entry = Entry(
+            delivery,
+            delivery.lane,
+            gates=gates,
+            group=self.group(delivery),
+            size=record.size + _LANE_OVERHEAD_BYTES,
+            passes=delivery.envelope.shipment is not None,
+            since=now,
+        )
+        self._add(entry)
+        if self._paused(gates):
+            self._lanes.evict(entry)
+        return entry
+
+    def group(self, delivery: Delivery) -> str:
+        """Whose share of the window it takes: its account's."""
+        store = self._settings.stores.get(delivery.envelope.store or "") if delivery.event is not None else None
+        return "" if store is None else store.account
+
+    def _paused(self, gates: tuple[str, ...]) -> bool:
+        return any(name != WORKER and self._gatekeeper.gates.state(name).state == "shut" for name in gates)
+
+    def in_memory(self, record: Record, order: str) -> bool:
+        """True while a shipment of this order is here, unfinished, or an unreadable record whose key is the order's."""
+        keys = self._unreadable
+        if keys and (keys[order.encode()] or (record.key is not None and keys[record.key])):
+            return True
+        return any(
+            entry.item.envelope.shipment is not None and not entry.gone for entry in self._lanes.entries_of(order)
+        )
+
+    def forget(self, delivery: Delivery) -> None:
+        """It left memory."""
+        digest, count = self._known.get(delivery.known_as, (0, 0))
+        if count > 1:
+            self._known[delivery.known_as] = (digest, count - 1)
+        else:
+            self._known.pop(delivery.known_as, None)
+        key = delivery.record.key
+        if delivery.event is None and key is not None:
+            self._unreadable[key] -= 1
+            if self._unreadable[key] <= 0:
+                del self._unreadable[key]
+
+    def settled(self, delivery: Delivery) -> None:
+        """It has its final result (not parked): its account flows."""
+        self._window.concluded(self.group(delivery), self._clock.now())
+
+    def forget_all(self) -> None:
+        """Everything was let go of."""
+        self._known.clear()
+        self._unreadable.clear()
+
+    # -- doors of the waiting room
+
+    def room_group(self, store: str) -> str:
+        """Events of the waiting room that stand behind the same gates; empty: behind none."""
+        return store if store in self._settings.stores else ""
+
+    def allowance(self, store: str, now: float) -> int:
+        """How many of a store may be taken up now."""
+        return max(self._allowance(store, ships, now) for ships in (True, False))
+
+    def _allowance(self, store: str, ships: bool, now: float) -> int:
+        free = self._settings.limits.max_queued_events - self._lanes.count
+        settings = self._settings.stores.get(store)
+        if settings is None:
+            return max(0, free)
+        gates = self._gatekeeper.gates
+        names = self._gatekeeper.names_of(store, ships=ships)
+        if gates.admits(names, now) is not None:
+            return 0
+        here = self._lanes.counts.get(settings.account, 0)
+        if gates.trickles(names):
+            # One at a time goes through; a few are enough to have the next one ready.
+            return 1 if here < _TRICKLE else 0
+        return max(0, min(free, self._window.share(1) - here))
+
+
+_TRICKLE: Final = 4

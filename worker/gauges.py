@@ -1,0 +1,40 @@
+"""Gauges that are looked up when a scraper asks."""
+
+from __future__ import annotations
+
+from worker.delivery import Delivery
+from worker.intake.consumer import Intake
+from worker.lanes.lanes import Lanes
+from worker.settings import Settings
+from worker.telemetry.metrics import Metrics
+
+GROUPS_OF_AN_ACCOUNT = 4
+"""Endpoint groups an event may wait at, besides the account itself."""
+
+
+def refresh(
+    metrics: Metrics,
+    settings: Settings,
+    lanes: Lanes[Delivery],
+    intake: Intake,
+    in_flight: int,
+    now: float,
+) -> None:
+    """Set them all."""
+    metrics.events_queued.set(lanes.count)
+    metrics.events_queued_bytes.set(lanes.size)
+    metrics.lanes.set(len(lanes))
+    states = {"open": 0, "slow": 0, "closed": 0, "shut": 0}
+    for view in lanes.gates.views():
+        states[view.state] += 1
+    gates = len(settings.accounts) * (1 + GROUPS_OF_AN_ACCOUNT) + len(settings.stores) + 1
+    states["open"] = max(0, gates - sum(states.values()))
+    metrics.gates.replace({(state,): float(count) for state, count in states.items()})  # type: ignore[misc]
+    metrics.events_in_flight.set(in_flight)
+    metrics.retrying_events.set(sum(1 for entry in lanes if entry.item.last_again is not None))
+    # Replaced as a whole: partitions that were given away must not keep their last value.
+    metrics.lag_records.replace({place: float(lag) for place, lag in intake.lag().items()})
+    oldest = {place: intake.offsets.oldest_ms(*place) for place in intake.assigned}
+    metrics.lag_seconds.replace(
+        {place: 0.0 if since is None else max(0.0, now - since / 1000) for place, since in oldest.items()}
+    )
