@@ -13,6 +13,11 @@ _LONGEST_STEP: Final = 200
 _GAP: Final = re.compile(r"… (\d{1,9}) more steps …")
 
 
+def step_text(what: str) -> str:
+    """One line, and not endless."""
+    return " ".join(what.split())[:_LONGEST_STEP]
+
+
 def is_gap(what: str) -> bool:
     """True for the step that stands for what was left out."""
     return _GAP.fullmatch(what) is not None
@@ -32,7 +37,7 @@ class Story:
         """Note a step at `at` (epoch seconds). No personal data, no secrets: it goes into logs and headers."""
         if not self._first:
             self.begun_at = at
-        step = (at, " ".join(what.split())[:_LONGEST_STEP])
+        step = (at, step_text(what))
         if len(self._first) < FIRST_STEPS:
             self._first.append(step)
             return

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli import check, dlq, run, sandbox, schemas, send
+from worker.cli import check, dlq, explain, run, sandbox, schemas, send
 from worker.cli.exit_codes import ExitCode, help_text
 from worker.cli.options import GlobalConfig
 from worker.cli.teaching import page
@@ -25,6 +25,7 @@ app = typer.Typer(
         "order-sync check --config order-sync.toml    is everything ready?",
         "order-sync run --config order-sync.toml      the worker",
         "order-sync dlq ls                            what could not be done, and why",
+        "order-sync explain EVENT                     what happened to an event",
     ),
     epilog=help_text(),
 )
@@ -54,6 +55,7 @@ def top(
 app.command("run")(run.run)
 app.command("check")(check.check)
 app.add_typer(send.app, name="send")
+app.command("explain")(explain.explain)
 app.command("sandbox")(sandbox.sandbox)
 app.add_typer(schemas.app, name="schemas")
 app.add_typer(dlq.app, name="dlq")

@@ -71,17 +71,21 @@ async def snapshot(
         marks = await shell.end_offsets(kafka, consumer, results)
         ends = await shell.end_offsets(kafka, consumer, letters)
         gathering = Gathering(keep)
-        await _read(kafka, consumer, ends, gathering, progress)
+        await read_to(kafka, consumer, ends, lambda record: gathering.add(raw(record)), progress)
     return Snapshot(gathering.letters, {**marks, **ends})
 
 
-async def _read(
+async def read_to(
     kafka: KafkaSettings,
     consumer: AIOKafkaConsumer,
     ends: dict[TopicPartition, int],
-    gathering: Gathering,
+    take: Callable[[ConsumerRecord], None],
     progress: Callable[[int], None] | None,
 ) -> None:
+    """Hand over every record from where the consumer stands up to these ends, and no later one.
+
+    Raises KafkaUnreachableError, also where nothing more comes although there is more.
+    """
     behind = {partition for partition, end in ends.items() if end > 0}
     count = empty_polls = 0
     patience = int(2 * kafka.request_timeout_seconds / shell.POLL_S)
@@ -89,7 +93,7 @@ async def _read(
         records = await shell.poll(kafka, consumer)
         for record in records:
             if record.offset < ends[TopicPartition(record.topic, record.partition)]:
-                gathering.add(raw(record))
+                take(record)
         count += len(records)
         if progress is not None and records:
             progress(count)

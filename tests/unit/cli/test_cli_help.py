@@ -32,7 +32,7 @@ ALL = dict(commands())
 
 def test_the_commands_there_are() -> None:
     assert {name.removeprefix("order-sync").strip() for name in ALL} == {
-        "", "run", "check", "sandbox", "send", "send file", "send shipped", "send cancelled",
+        "", "run", "check", "explain", "sandbox", "send", "send file", "send shipped", "send cancelled",
         "schemas", "schemas ls", "schemas show", "schemas validate", "dlq", "dlq ls", "dlq show", "dlq replay",
     }  # fmt: skip
 
