@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from worker import app
-from worker.app import WORKER_GATE, Worker
+from worker import upkeep
+from worker.app import Worker
 from worker.delivery import Delivery, Record
 from worker.errors import Failure
+from worker.gatekeeper import WORKER
 from worker.intake.decode import reused_identity
 from worker.lanes.engine import Engine
 from worker.outcome import Again, Trouble
@@ -49,7 +50,7 @@ class Driven:
         )
 
     def accept(self, read: Record) -> Delivery:
-        self.worker._accept(read, 0)
+        self.worker._arrivals.accept(self.worker._intake, read, 0)
         return list(self.worker._lanes)[-1].item  # type: ignore[no-any-return]
 
     def finish(self, delivery: Delivery) -> None:
@@ -68,12 +69,12 @@ async def test_nothing_is_kept_of_finished_events() -> None:
     reused_identity(second)
     for delivery in (first, second, other):
         driven.finish(delivery)
-    assert driven.worker._known == {}
+    assert driven.worker._arrivals._known == {}
 
 
 async def test_late_is_not_told_of_what_was_settled_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     """A `retrying` result after the final one would be the last word."""
-    monkeypatch.setattr(app, "LATE_CHECK_S", 0.01)
+    monkeypatch.setattr(upkeep, "LATE_CHECK_S", 0.01)
     driven = Driven()
     deliveries = [driven.accept(record(offset)) for offset in (1, 2, 3)]
     for delivery in deliveries:
@@ -87,8 +88,7 @@ async def test_late_is_not_told_of_what_was_settled_meanwhile(monkeypatch: pytes
                 driven.finish(deliveries[1])
             await asyncio.sleep(0)
 
-    driven.worker._handling = Handling()
-    telling = asyncio.create_task(driven.worker._tell_late())
+    telling = asyncio.create_task(driven.worker._upkeep.tell_late(Handling()))
     async with asyncio.timeout(4):
         while deliveries[2] not in told:
             await asyncio.sleep(0.005)
@@ -98,18 +98,17 @@ async def test_late_is_not_told_of_what_was_settled_meanwhile(monkeypatch: pytes
 
 async def test_a_backlog_is_not_told_event_by_event_that_it_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is late when it is read and has just not had its turn yet would double the results of a backlog."""
-    monkeypatch.setattr(app, "LATE_CHECK_S", 0.01)
+    monkeypatch.setattr(upkeep, "LATE_CHECK_S", 0.01)
     driven = Driven()
     fresh, stale = driven.accept(record(1)), driven.accept(record(2))
-    stale.received_at -= 60
+    stale.waiting_since -= 60
     told: list[Delivery] = []
 
     class Handling:
         async def still_retrying(self, delivery: Delivery) -> None:
             told.append(delivery)
 
-    driven.worker._handling = Handling()
-    telling = asyncio.create_task(driven.worker._tell_late())
+    telling = asyncio.create_task(driven.worker._upkeep.tell_late(Handling()))
     async with asyncio.timeout(4):
         while not told:
             await asyncio.sleep(0.005)
@@ -122,6 +121,6 @@ async def test_a_run_of_bugs_ends_when_something_comes_through() -> None:
     """Readiness, intake and the gate go together: green with a closed gate would be a silent standstill."""
     worker = Driven().worker
     worker._note_bugs(3)
-    assert (WORKER_GATE in worker._lanes.closed_gates, worker._has_room()) == (True, False)
+    assert (worker._gates.state(WORKER).state, worker._has_room()) == ("shut", False)
     worker._note_bugs(0)
-    assert (WORKER_GATE in worker._lanes.closed_gates, worker._has_room()) == (False, True)
+    assert (worker._gates.state(WORKER).state, worker._has_room()) == ("open", True)
