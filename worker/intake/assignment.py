@@ -97,6 +97,7 @@ class Assignment:
         self._offsets.assign(set(places), self.epoch)
         self._committer.intents.assign(places)
         self._metrics.partitions_assigned.set(len(places))
+        self._metrics.intents_running.set(0)
         self._metrics.unpaired_partitions.set(len(self.pairing.unpaired))
         self._owns(self.pairing, self.epoch)
 

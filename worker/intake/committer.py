@@ -65,6 +65,7 @@ class Committer:
     def ended(self, owner: Hashable) -> None:
         """The owner's event is concluded: its intent is carried no more, from the next commit on."""
         if self.intents.end(owner):
+            self._metrics.intents_running.set(self.intents.running())
             self._freed.set()
             self.clean_in(CLEAN_S)
 
@@ -122,6 +123,7 @@ class Committer:
                 self.intents.withdraw(place, owner)
                 self._freed.set()
                 self.clean_in(CLEAN_S)
+            self._metrics.intents_running.set(self.intents.running())
         return taken
 
     async def _turn(self) -> None:

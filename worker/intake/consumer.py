@@ -7,11 +7,10 @@ order's two partitions are with one worker.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
 from typing import Final
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 
@@ -24,12 +23,14 @@ from worker.intake.doors import IntakeDoors
 from worker.intake.fence import IntakeFence
 from worker.intake.group_offsets import Asks, GroupOffsets
 from worker.intake.intents import FoundIntent, Intents
+from worker.intake.lag import lag_of
+from worker.intake.listener import Listener
 from worker.intake.membership import FencedError, StaticMember, is_fenced
 from worker.intake.offsets import Offsets
 from worker.intake.pairing import Pairing
 from worker.intake.partition_counts import PartitionCounts
 from worker.intake.reader import Reader
-from worker.intake.supervision import Supervision
+from worker.intake.supervision import Supervision, watchdog_for
 from worker.intake.watchdog import Watchdog
 from worker.kafka import client_options, close_consumer
 from worker.settings import Settings
@@ -44,37 +45,6 @@ _LET_GO_SHARE: Final = 0.6
 _LONGEST_BACKOFF_S: Final = 15.0
 _SOON_AGAIN_S: Final = 120.0
 _TAKEN_OVER: Final = "another process has taken over this kafka.group_instance_id; it must be one per replica"
-
-
-class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
-    """aiokafka swallows what a listener raises: catch it here, count it, and let readiness see it."""
-
-    def __init__(self, intake: Intake, consumer: AIOKafkaConsumer) -> None:
-        self._intake = intake
-        self._consumer = consumer
-
-    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        if not self._is_present():
-            return
-        if revoked:
-            await self._guarded(self._intake._revoked())
-        self._intake.member.joining(self._consumer)
-
-    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        if self._is_present():
-            self._intake.member.joined(self._consumer)
-            await self._guarded(self._intake._assigned(assigned))
-
-    def _is_present(self) -> bool:
-        # A consumer that is being closed may still finish a join.
-        return self._intake.consumer is self._consumer and not self._intake.is_rebuilding_from(self._consumer)
-
-    async def _guarded(self, step: Awaitable[None]) -> None:
-        try:
-            await step
-        except Exception as error:
-            self._intake.listener_failed = True
-            log.exception("rebalance_listener_failed", error=type(error).__name__)
 
 
 class Intake:
@@ -129,7 +99,7 @@ class Intake:
         )
         self.counts = PartitionCounts((topics.order_shipped, topics.order_cancelled), metrics)
         self.supervision = Supervision(
-            self, self._asks, self.reader, topics, watchdog or _watchdog(settings), kafka.request_timeout_seconds
+            self, self._asks, self.reader, topics, watchdog or watchdog_for(settings), kafka.request_timeout_seconds
         )
         self.listener_failed = False
 
@@ -155,7 +125,7 @@ class Intake:
             metadata_max_age_ms=60_000,
         )
         self.consumer = consumer
-        consumer.subscribe([topics.order_shipped, topics.order_cancelled], listener=_Listener(self, consumer))
+        consumer.subscribe([topics.order_shipped, topics.order_cancelled], listener=Listener(self, consumer))
         # The other members may take their whole time to let go, and a dead one its session, before we get anything.
         patience_s = kafka.session_timeout_seconds + kafka.rebalance_timeout_seconds + kafka.request_timeout_seconds
         try:
@@ -279,26 +249,11 @@ class Intake:
 
     def lag(self) -> dict[tuple[str, int], int]:
         """Records per partition that are in Kafka (as of the last fetch) and not finished."""
-        consumer = self.consumer
-        if consumer is None:
-            return {}
-        lags = {}
-        for topic, partition in self.assigned:
-            highwater = consumer.highwater(TopicPartition(topic, partition))
-            state = consumer._subscription.subscription  # position() would wait for the broker
-            assignment = state.assignment if state is not None else None
-            if highwater is None or assignment is None:
-                continue
-            position = assignment.state_value(TopicPartition(topic, partition))
-            if position is not None and position.has_valid_position:
-                lags[topic, partition] = max(0, highwater - position.position) + self.offsets.unfinished(
-                    topic, partition
-                )
-        return lags
+        return {} if self.consumer is None else lag_of(self.consumer, self.assigned, self.offsets)
 
-    def is_rebuilding_from(self, consumer: AIOKafkaConsumer) -> bool:
-        """True while this consumer is being closed for a new one."""
-        return self._leaving is consumer
+    def is_present(self, consumer: AIOKafkaConsumer) -> bool:
+        """False for one that is being closed for a new one: it may still finish a join."""
+        return self.consumer is consumer and self._leaving is not consumer
 
     # -- reading
 
@@ -327,7 +282,7 @@ class Intake:
         self._metrics.consumer_rebuilds.inc()
         self._leaving = self.consumer
         if self.joined:
-            await self._revoked()
+            await self.revoked()
         while not self._stopping:
             if self.consumer is not None:
                 await close_consumer(self.consumer, self._settings.kafka.request_timeout_seconds)
@@ -348,28 +303,20 @@ class Intake:
 
     # -- the assignment
 
-    async def _revoked(self) -> None:
+    async def revoked(self) -> None:
+        """End what runs, commit, own nothing. Called by the listener."""
         self._metrics.rebalances.inc()
         budget_s = self._settings.kafka.rebalance_timeout_seconds * _LET_GO_SHARE
         await self.assignment.give_back(self._doors.let_go(budget_s))
 
-    async def _assigned(self, assigned: set[TopicPartition]) -> None:
-        self.assignment.take((partition.topic, partition.partition) for partition in assigned)
+    async def given(self, partitions: set[TopicPartition]) -> None:
+        """These are ours now. Called by the listener."""
+        self.assignment.take((one.topic, one.partition) for one in partitions)
         self.counts.refresh(self.consumer)
 
     def _owns(self, pairing: Pairing, epoch: int) -> None:
         self.reader.assign(pairing.readable, epoch)
         self._doors.take_over(pairing.numbers, epoch)
-
-
-def _watchdog(settings: Settings) -> Watchdog:
-    kafka = settings.kafka
-    settle_s = 2 * (kafka.session_timeout_seconds + kafka.rebalance_timeout_seconds)
-    return Watchdog(
-        still_s=max(120.0, 4 * kafka.request_timeout_seconds),
-        unsettled_s=max(180.0, settle_s),
-        fail_s=max(180.0, settle_s),
-    )
 
 
 async def _end(*tasks: asyncio.Task[None]) -> None:

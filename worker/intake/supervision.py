@@ -14,7 +14,7 @@ from worker.intake.group_offsets import Asks
 from worker.intake.partition_counts import PartitionCounts
 from worker.intake.reader import Reader, position_of
 from worker.intake.watchdog import Signs, Watchdog
-from worker.settings import TopicSettings
+from worker.settings import Settings, TopicSettings
 
 log = structlog.get_logger()
 
@@ -124,3 +124,14 @@ class Supervision:
                 # The broker is there, the partitions have leaders, and this client gets no answer: it is stuck.
                 ends = {(one.topic, one.partition): sys.maxsize for one in asked}
         return Signs(signs.now, signs.settled, signs.polled_at, signs.positions, ends, broker_answers=True)
+
+
+def watchdog_for(settings: Settings) -> Watchdog:
+    """One with patience for what this group's timeouts allow."""
+    kafka = settings.kafka
+    settle_s = 2 * (kafka.session_timeout_seconds + kafka.rebalance_timeout_seconds)
+    return Watchdog(
+        still_s=max(120.0, 4 * kafka.request_timeout_seconds),
+        unsettled_s=max(180.0, settle_s),
+        fail_s=max(180.0, settle_s),
+    )

@@ -129,7 +129,7 @@ class World:
         pass
 
     async def assigned(self) -> None:
-        await self.intake._assigned(set(self.log.records))
+        await self.intake.given(set(self.log.records))
         async with asyncio.timeout(4):
             while not self.intake.intents_known:
                 await asyncio.sleep(0)
@@ -149,7 +149,7 @@ async def test_records_of_a_poll_that_a_rebalance_held_up_wait_for_the_table() -
     await world.assigned()
 
     async def rebalance() -> None:
-        await world.intake._revoked()
+        await world.intake.revoked()
         world.ready = False
         await world.assigned()
 
