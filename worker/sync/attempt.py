@@ -22,6 +22,7 @@ from worker.sync.doors import Clear, GuardAnswer, Refuse, Wait, number_on_line
 from worker.sync.finish import finish
 from worker.sync.judge import OURS_S, about_state, again_for, no_cause, refusal
 from worker.sync.plan import plan
+from worker.sync.refusals import named, note_refusal, planned_again, take_apart
 from worker.sync.room import Room
 from worker.sync.rules import Rules
 from worker.sync.snapshot import later, merged, shows
@@ -346,46 +347,18 @@ class Attempt:
         if shows(read, call.expected):
             self._seen(call, read)
             return read
-        if not self._still_planned(call, read):
+        if not planned_again(call, self._plan(read)):
             return read
         if error.kind is CallKind.REFUSED_WITHOUT_CAUSE and not self._tried_enough():
             name = "cancel" if isinstance(call, Cancel) else "ship"
             return no_cause(error, name, self.operation, read.status)
-        named = error.kind is CallKind.REFUSED and not error.malformed
-        doubtful = named and about_state(error, correction=isinstance(call, Correct))
+        doubtful = named(error) and about_state(error, correction=isinstance(call, Correct))
         final_at = self.room.clock.now() + self.timing.read_lag_seconds if doubtful else 0.0
         if len(call.keys) > 1:
-            self._take_apart(call, final_at)
+            take_apart(self.progress, call, final_at)
         else:
-            self._refuse(call, read, error, final_at)
+            note_refusal(self.progress, call, read, error, final_at)
         return read
-
-    def _still_planned(self, call: Write, order: Order) -> bool:
-        wanted = _summary(call)
-        return any(_summary(other) == wanted for other in self._plan(order).calls if not isinstance(other, Acknowledge))
-
-    def _take_apart(self, call: Write, final_at: float) -> None:
-        """One bad line or package must not keep the others back: next time in smaller calls.
-
-        A call that closes its lines would be refused piece by piece too, had it worked before. One that leaves units
-        open would not: its pieces wait until an old read can be ruled out.
-        """
-        several = not isinstance(call, Cancel) and len({number for _, number in call.keys}) > 1
-        self.progress.one_by_one = 1 if several and self.progress.one_by_one == 0 else 2
-        if call.leaves_units_open:
-            self.progress.hold_until = max(self.progress.hold_until, final_at)
-
-    def _refuse(self, call: Write, order: Order, error: CallError, final_at: float) -> None:
-        key = call.keys[0]
-        failure = refusal(error, correction=isinstance(call, Correct))
-        named = error.kind is CallKind.REFUSED and not error.malformed
-        partial = named and isinstance(call, Cancel) and call.lines[0].quantity < order.by_number[key[0]].open
-        if partial:
-            text = f"line {key[0]}: Walmart refused to cancel a part of what is open: {failure.message}"
-            failure = Failure(
-                "partial_cancel_refused", text, failure.http_status, failure.walmart_errors, failure.correlation_id
-            )
-        self.progress.refused[key] = Refusal(failure, final_at, partial)
 
     # -- small things
 
@@ -406,7 +379,3 @@ class Attempt:
         for warning in warnings:
             if warning not in self.progress.warned:
                 self.progress.warned = (*self.progress.warned, warning)
-
-
-def _summary(call: Write) -> tuple[type, frozenset[tuple[Key, int]]]:
-    return type(call), frozenset(zip(call.keys, call.quantities, strict=True))

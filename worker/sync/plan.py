@@ -32,7 +32,8 @@ def plan(
 
     `now`: epoch seconds. `at`: the event's own time, epoch seconds (absent: `now`), only used to tell which of two
     corrections came later. `superseded`: line and canonical number -> when it was corrected away there. `memory`: what
-    earlier tries and calls of this event have taught.
+    earlier tries and calls of this event have taught. Whether a cancel without items may go at all is not asked here
+    (`worker.sync.doors.Guard`).
     """
     if memory.confirmed:
         order = overlay(order, memory.confirmed, superseded)
