@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.errors import CorruptRecordException
+from aiokafka.errors import CorruptRecordException, KafkaConnectionError
 
 from worker.delivery import Record
 from worker.intake.consumer import Intake, IntakeDoors
@@ -19,6 +20,7 @@ SETTINGS = Settings.model_validate(
     {"accounts": {"main": {"client_id": "c", "client_secret": "s"}}, "stores": {"us": {"account": "main"}}}
 )
 SHIPPED = SETTINGS.topics.order_shipped
+NOW = 1_764_000_000.0
 ONE, TWO = TopicPartition(SHIPPED, 0), TopicPartition(SHIPPED, 1)
 
 
@@ -97,6 +99,24 @@ class Nothing:
         raise AssertionError(topics)
 
 
+class Reluctant(Nothing):
+    """A broker whose coordinator is not there yet."""
+
+    willing = False
+    asked = 0
+
+    async def committed(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], tuple[int, str]]:
+        self.asked += 1
+        if not self.willing:
+            raise KafkaConnectionError
+        return await super().committed(places)
+
+
+class FixedClock:
+    def now(self) -> float:
+        return NOW
+
+
 class World:
     """An intake that owns what the log has."""
 
@@ -118,6 +138,7 @@ class World:
                 may_read=lambda _: self.ready,
             ),
             asks=Nothing(),
+            clock=FixedClock(),
         )
         self.intake.consumer = log
 
@@ -186,3 +207,77 @@ async def test_a_record_the_client_cannot_read_is_told_and_stepped_over() -> Non
     for partition, offset in (*world.taken, *world.unreadable):
         world.intake.finished(Record(SHIPPED, partition, offset, 0, None, None, ()), world.intake.epoch)
     assert world.intake.offsets.to_commit() == {(SHIPPED, 0): 4, (SHIPPED, 1): 6}
+
+
+async def test_what_must_be_read_again_is_not_read_past(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client's position is ahead of what was taken: a cancel must not believe that its shipments are known."""
+    world = World(Log(p0=[None] * 5, p1=[CorruptRecordException("crc")]))
+    await world.assigned()
+    monkeypatch.setattr(world.intake.reader, "wanted", lambda: [ONE, TWO])
+    await world.intake.reader.poll(world.log)
+    assert world.taken == []
+    assert world.log.positions[ONE] == 5
+    assert not await world.intake.read_past(0, 5)
+    await world.read(lambda: len(world.taken) == 5)
+    assert await world.intake.read_past(0, 5)
+    assert not await world.intake.read_past(0, 6)
+
+
+async def test_the_time_of_a_record_that_cannot_be_read_is_the_clocks() -> None:
+    broken = UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+    world = World(Log(p0=[broken, None]))
+    seen: list[int] = []
+    world.intake.reader._doors = replace(
+        world.intake.reader._doors, unreadable=lambda record, _: seen.append(record.timestamp_ms)
+    )
+    await world.assigned()
+    await world.read(lambda: bool(seen))
+    assert seen == [int(NOW * 1000)]
+
+
+async def test_a_cancel_partition_without_its_shipments_is_not_read() -> None:
+    world = World(Log(p0=[None]))
+    cancelled = TopicPartition(SETTINGS.topics.order_cancelled, 1)
+    world.log.records[cancelled] = [Read(cancelled.topic, 1, 0)]
+    world.log.positions[cancelled] = 0
+    owned: list[frozenset[int]] = []
+    world.intake._doors = replace(world.intake._doors, take_over=lambda numbers, _: owned.append(numbers))
+    await world.assigned()
+    assert world.intake.pairing_broken
+    assert owned == [frozenset({0})]
+    await world.read(lambda: bool(world.taken))
+    assert world.log.positions[cancelled] == 0
+
+
+async def test_nothing_is_read_before_the_intents_are_known_and_asking_goes_on_until_they_are() -> None:
+    world = World(Log(p0=[None]))
+    asks = Reluctant()
+    world.intake.assignment._asks = asks
+    await world.intake.given(set(world.log.records))
+    await world.intake.reader.poll(world.log)
+    assert world.taken == []
+    assert not world.intake.assignment.may_send
+    asks.willing = True
+    await world.read(lambda: bool(world.taken))
+    assert asks.asked > 1
+
+
+async def test_an_answer_about_an_older_assignment_is_ignored() -> None:
+    world = World(Log(p0=[None]))
+    world.intake.assignment._asks = Reluctant()
+    await world.intake.given(set(world.log.records))
+    late = world.intake.assignment._read_back(world.intake.epoch)
+    world.intake.assignment._asks = Nothing()
+    await world.intake.revoked()
+    await late
+    assert not world.intake.intents_known
+
+
+async def test_misplaced_shipments_are_remembered_and_misplaced_cancels_are_not() -> None:
+    world = World(Log(p0=[None]))
+    intake = world.intake
+    intake.note_misplaced(Record(SETTINGS.topics.order_cancelled, 0, 0, 0, b"k", None, ()))
+    assert not intake.misplaced_since(0)
+    intake.note_misplaced(Record(SHIPPED, 0, 0, 0, b"k", None, ()))
+    assert intake.misplaced_since(NOW - 3_600)
+    assert not intake.misplaced_since(NOW + 1)
