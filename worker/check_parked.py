@@ -39,8 +39,8 @@ class ParkedSeen:
     """State -> how many."""
     elsewhere: Mapping[str, int] = field(default_factory=dict)
     """Of those: not in the partition that murmur2 (nor CRC32) gives their order under the present count."""
-    example: str | None = None
-    """One of those that are elsewhere, in words."""
+    examples: Mapping[str, str] = field(default_factory=dict)
+    """State -> one of those that are elsewhere, in words."""
     crc32: int = 0
     """In the partition that CRC32 gives: a producer's doing."""
     foreign: int = 0
@@ -75,7 +75,8 @@ class Gathering:
         """What was found so far."""
         states: Counter[str] = Counter(state for state, _ in self._rows.values())
         elsewhere: Counter[str] = Counter()
-        crc32, example = 0, None
+        examples: dict[str, str] = {}
+        crc32 = 0
         for (partition, key), (state, order_key) in self._rows.items():
             if not order_key or state == "foreign":
                 continue
@@ -86,10 +87,10 @@ class Gathering:
                 crc32 += 1
                 continue
             elsewhere[state] += 1
-            if example is None or state != "dead":
-                example = f"{key.decode(errors='replace')[:120]} in partition {partition} instead of {right}"
+            words = f"{key.decode(errors='replace')[:120]} in partition {partition} instead of {right}"
+            examples.setdefault(state, words)
         foreign = states.pop("foreign", 0)
-        return ParkedSeen(states, elsewhere, example, crc32, foreign, unread)
+        return ParkedSeen(states, elsewhere, examples, crc32, foreign, unread)
 
 
 async def look_at_parked(kafka: KafkaSettings, topic: str, partitions: int) -> ParkedSeen:
@@ -154,28 +155,35 @@ def judge_parked(limits: LimitSettings, topic: str, seen: ParkedSeen, members: i
 
 
 def _elsewhere(subject: str, seen: ParkedSeen) -> list[Finding]:
-    live = sum(count for state, count in seen.elsewhere.items() if state != "dead")
+    counts = seen.elsewhere
     findings: list[Finding] = []
-    if live:
-        told = ", ".join(f"{_NAMES[state]}: {seen.elsewhere[state]}" for state in _ROWS if seen.elsewhere.get(state))
+    if live := counts.get("waiting", 0) + counts.get("replay", 0):
+        example = seen.examples.get("waiting") or seen.examples.get("replay")
         text = (
-            f"unfinished events lie in another partition than their key says ({told}; {seen.example}): partitions were "
-            "added before they were settled, so two workers may handle one order at once"
+            f"{live} waiting events or replays lie in another partition than their key says ({example}): "
+            "partitions were added before they were settled, so two workers may handle one order at once"
         )
-        findings.append(mistake(subject, text, f"Stop the producers and let it drain; see {RUNBOOK}."))
-    elif dead := seen.elsewhere.get("dead", 0):
-        text = f"{dead} dead letters lie in another partition than their key says ({seen.example})"
-        action = f"Replay them while no new events of their orders come, or resolve them; see {RUNBOOK}."
+        findings.append(mistake(subject, text, f"Stop the producers until these are settled; see {RUNBOOK}."))
+    if dead := counts.get("dead", 0):
+        text = f"{dead} dead letters lie in another partition than their key says ({seen.examples.get('dead')})"
+        action = f"Replay them while no new events of their orders come; see {RUNBOOK}."
+        findings.append(warning(subject, text, action))
+    if markers := counts.get("corrected", 0):
+        text = (
+            f"{markers} markers of numbers corrected away lie in another partition than their order: a shipment from "
+            "before the correction that is published again would not be recognised"
+        )
+        action = "Publish no old shipments of these orders again; the markers end after 30 days."
         findings.append(warning(subject, text, action))
     return findings
 
 
 def _room_left(limits: LimitSettings, seen: ParkedSeen, members: int) -> list[Finding]:
-    count, limit = sum(seen.states.values()), limits.max_parked_events * members
+    count, limit = seen.states.get("waiting", 0), limits.max_parked_events * members
     if count < limit * _NEARLY_FULL:
         return []
     workers = "worker" if members == 1 else f"{members} workers"
-    text = f"limits.max_parked_events = {limits.max_parked_events}: {count} unfinished events for {workers}"
+    text = f"limits.max_parked_events = {limits.max_parked_events}: {count} waiting events for {workers}"
     action = "See deploy/runbooks/waiting-room.md; more memory and a higher limit give time."
     if count < limit:
         return [warning("waiting room", f"{text}; above the limit intake pauses", action)]

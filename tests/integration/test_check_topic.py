@@ -56,7 +56,7 @@ async def test_partitions_added_while_events_waited_are_found(kafka: str, topics
     finally:
         await admin.close()
     (mistake,) = [one for one in await found(kafka, topics) if one.level == "mistake"]
-    assert "unfinished events lie in another partition than their key says (waiting: " in mistake.message
+    assert "waiting events or replays lie in another partition than their key says (t|s|" in mistake.message
 
 
 async def test_a_topic_that_cannot_be_read_is_told_and_raises_nothing(kafka: str, topics: TopicSettings) -> None:
