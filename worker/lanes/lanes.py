@@ -192,19 +192,6 @@ class Lanes(Generic[T]):
             return gate_at if retry_at is None else retry_at
         return min(retry_at, gate_at)
 
-    def close(self, gate: str) -> None:
-        """Shut a gate."""
-        self.gates.shut(gate, "closed")
-
-    def open(self, gate: str) -> None:
-        """Open a gate."""
-        self.gates.open(gate)
-
-    @property
-    def closed_gates(self) -> frozenset[str]:
-        """Names of the gates that are not open."""
-        return frozenset(view.name for view in self.gates.views())
-
     # -- leaving
 
     def evict(self, entry: Entry[T]) -> list[Entry[T]]:

@@ -205,3 +205,14 @@ def test_eviction_of_a_lane_with_two_groups_counts_each_and_forgets_both() -> No
     assert (lanes.staying("x"), lanes.staying("y")) == (0, 1), "what may not pass it leaves with it"
     lanes.drop(lambda _: True)
     assert (dict(lanes.counts), dict(lanes.sizes), lanes._groups._groups) == ({}, {}, {})
+
+
+def test_leaving_in_vain_over_and_over_does_not_pile_up() -> None:
+    """Its retry times never come: the next eviction is sooner."""
+    one = entry("1")
+    lanes = filled(one)
+    for number in range(1_000):
+        lanes.evict(one)
+        assert lanes.take(0.0) is one
+        lanes.retry(one, at=1e9 + number)
+    assert len(lanes._retries) <= 68

@@ -452,3 +452,20 @@ def test_a_lane_of_thousands_that_waits_costs_no_walks(monkeypatch: pytest.Monke
         assert lanes.take(0.0) is first
         lanes.retry(first, at=1e9, lets_pass=True)
     assert 0 < walked <= 5_002, "once, to find those who may pass"
+
+
+def test_a_lane_that_is_never_empty_remembers_nobody_who_is_gone() -> None:
+    lanes: Lanes[int] = Lanes()
+    cancel = Entry(0, "a")
+    lanes.add(cancel)
+    lanes.take(0.0)
+    lanes.retry(cancel, at=1e9, lets_pass=True)
+    lanes.add(Entry(1, "a", passes=True))
+    assert lanes.take(0.0) is not None, "the shipment passes"
+    lanes.settle(cancel)
+    for number in range(2, 1_000):
+        lanes.add(Entry(number, "a", passes=True))
+        (first, *_) = lanes.entries_of("a")
+        lanes.settle(first)
+        assert lanes.take(0.0) is not None
+    assert len(lanes._lanes["a"]._passing or ()) <= 1
