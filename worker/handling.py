@@ -26,6 +26,7 @@ from worker.report.report import Report
 from worker.retries import Retries
 from worker.settings import Settings
 from worker.sync.apply import Sync
+from worker.sync.verdict import told
 from worker.telemetry.logs import log_again, log_verdict
 from worker.telemetry.metrics import Metrics
 
@@ -173,7 +174,9 @@ class Handling:
         if isinstance(outcome, Park):
             return await self._park(delivery, outcome)
         verdict = outcome
-        delivery.progress.story.add(now, _told(verdict))
+        ending = told(verdict)
+        if not delivery.progress.story.ends_with(ending):
+            delivery.progress.story.add(now, ending)
         await self._durably(delivery, lambda: self._report.conclude(delivery, verdict, account=self.account(delivery)))
         self._settled(delivery)
         self._end(delivery)
@@ -219,7 +222,7 @@ class Handling:
             held = self._gatekeeper.held_at(delivery, now) is not None and again.trouble is not Trouble.SHIPMENTS
             delivery.next_try = 0.0 if held else next_try.parked_until
             return await self._park(delivery, Park(again.failure, delivery.next_try))
-        progress.story.add(now, f"waits {delay:.1f} s: {again.failure.code}")
+        progress.story.add(now, f"waits {delay:.1f} s")
         account = self.account(delivery)
         behind = (call_gate(account, again.call),) if again.call is not None and account is not None else ()
         return Retry(at=next_try.at, lets_pass=again.trouble is Trouble.SHIPMENTS, behind=behind)
@@ -306,10 +309,6 @@ def _held(reason: str) -> Failure:
         "walmart_unavailable": "Walmart does not serve its account",
     }
     return Failure(reason, texts[reason]) if reason in texts else _NOT_STARTED
-
-
-def _told(verdict: Verdict) -> str:
-    return f"{verdict.status}: {verdict.failure.code if verdict.failure is not None else verdict.effect}"
 
 
 def _where(error: Exception) -> str:

@@ -51,6 +51,11 @@ class Story:
         gap = [(self._last[0][0], f"… {self._left_out} more steps …")] if self._left_out else []
         return [*self._first, *gap, *self._last]
 
+    def ends_with(self, what: str) -> bool:
+        """True if that is the latest step."""
+        latest = self._last or self._first
+        return bool(latest) and latest[-1][1] == what[:_LONGEST_STEP]
+
     def lines(self) -> list[str]:
         """`+1.234 s what`, counted from the first step."""
         return [f"+{at - self.begun_at:.3f} s {what}" for at, what in self.steps()]
