@@ -193,9 +193,9 @@ class Worker:
             done, _ = await asyncio.wait({*tasks, asked}, return_when=asyncio.FIRST_COMPLETED)
             if asked not in done:
                 died = next(iter(done))
-                error = None if died.cancelled() else died.exception()
+                error = None if died.cancelled() else _leaf(died.exception())
                 self.vitals.fatal = f"the {died.get_name()} task ended"
-                log.error("task_ended", task=died.get_name(), error=type(error).__name__, detail=str(error)[:200])
+                log.error("task_ended", task=died.get_name(), error=type(error).__name__, exc_info=error)
                 raise StoppedError(f"the {died.get_name()} task ended: {type(error).__name__}: {error}")
             await self._finish(engine)
         finally:
@@ -293,3 +293,9 @@ class Worker:
     def _refresh_gauges(self) -> None:
         in_flight = self._engine.in_flight if self._engine is not None else 0
         refresh(self.metrics, self.settings, self._lanes, self._intake, in_flight, self.clock.now())
+
+
+def _leaf(error: BaseException | None) -> BaseException | None:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
