@@ -10,12 +10,13 @@ BIN := $(VENV)/bin
 LOCKS := deploy/requirements
 ARGS ?=
 SEED ?= 1
+RUNS ?= 1000
 MINUTES ?= 2
 
 # Whoever writes a generated file takes --check to compare instead; `make docs` and `make check` run them all.
 GENERATORS := schemas.generate worker.docs deploy.topics.generate
 
-.PHONY: help run test check fmt docs bench chaos lock clean
+.PHONY: help run test check fmt docs bench chaos sim lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +46,9 @@ bench: $(VENV)/.dev ## Measure throughput (ARGS="--help")
 
 chaos: $(VENV)/.dev ## Kill everything under load, then count (SEED=1 MINUTES=2 ARGS="--help")
 	@$(BIN)/python -m tests.chaos --seed $(SEED) --minutes $(MINUTES) $(ARGS)
+
+sim: $(VENV)/.dev ## Simulate fault schedules (SEED=1 RUNS=1000; one failing seed: RUNS=1)
+	@$(BIN)/python -m tests.sim --seed $(SEED) --runs $(RUNS) $(ARGS)
 
 lock: $(VENV)/.dev ## Renew the locks (ARGS="--upgrade", or "--upgrade-package NAME")
 	@$(call compile,runtime,pyproject.toml)

@@ -12,7 +12,7 @@ from aiokafka.partitioner import murmur2
 
 from tests.sim.group import Group
 from tests.sim.history import History
-from tests.sim.virtual_loop import PROCESS, Process, VirtualLoop
+from tests.sim.virtual_loop import Process, VirtualLoop
 
 START: Final = 1_795_000_000.0
 """Epoch seconds at loop time 1,000."""

@@ -149,8 +149,8 @@ class Group:
 
     # -- staying
 
-    def heartbeat(self, member_id: str, generation: int) -> type[Exception] | None:
-        """None: all is well."""
+    def heartbeat(self, member_id: str, generation: int) -> Any:
+        """An error class of aiokafka; None: all is well."""
         member = self.members.get(member_id)
         if member is None:
             return UnknownMemberIdError
@@ -193,8 +193,11 @@ class Group:
 
     def commit(
         self, member_id: str, generation: int, offsets: dict[TopicPartition, OffsetAndMetadata], process: Process
-    ) -> Exception | None:
-        """An OffsetCommit request; members of a group that is about to rebalance may still commit."""
+    ) -> Any:
+        """An OffsetCommit request; members of a group that is about to rebalance may still commit.
+
+        Returns aiokafka's error, or None.
+        """
         if member_id not in self.members:
             return UnknownMemberIdError()
         if generation != self.generation:

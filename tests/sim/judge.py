@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
 from schemas import deadletter
-from tests.sim.cluster import START, Cluster, Place, Stored
+from tests.sim.cluster import Cluster, Place, Stored
 from tests.sim.history import History
 from tests.sim.scenario import CANCELLED, DEAD_LETTERS, RESULTS, SHIPPED, Message, OrderStory, Scenario
 from tests.sim.virtual_loop import Process
@@ -17,7 +17,6 @@ from worker.sandbox.walmart.orders import Line
 from worker.sync.tracking import canonical
 
 INPUTS: Final = (SHIPPED, CANCELLED)
-GUARD_CODES: Final = frozenset({"cancel_unguarded", "guard_blind", "cancel_refused"})
 
 State = dict[str, tuple[int, int, dict[str, int]]]
 """Place of an order -> open units, cancelled units, units by canonical tracking number."""
@@ -120,7 +119,7 @@ class Judge:
             self.history.count("results repeated")
 
     def _failed(self, each: Published, code: str) -> None:
-        """May a well-formed event of an honest commerce fail here?"""
+        """A well-formed event of an honest commerce may fail for few reasons."""
         self.failures[code] += 1
         message, scenario = each.message, self.scenario
         if not message.order or message.reused or code in scenario.expected_failures:
@@ -243,10 +242,11 @@ class Judge:
 
     def unsettled(self) -> list[str]:
         """What is still to be waited for."""
-        missing = []
-        for each in self.records.values():
-            if not self._final(each):
-                missing.append(f"no final result: {each.coordinates} {each.message.what}")
+        missing = [
+            f"no final result: {each.coordinates} {each.message.what}"
+            for each in self.records.values()
+            if not self._final(each)
+        ]
         missing += [
             f"still {letter.about.state} in the room: {key!r}"
             for key, letter in self.room.items()
@@ -277,16 +277,20 @@ class Judge:
             self.violation(missing)
         for key, letter in self.room.items():
             if letter.about.state == "dead":
-                self._still_dead((key or b"").decode("utf-8", "replace"))
+                self._still_dead((key or b"").decode("utf-8", "replace"), letter.about)
         for order in self.scenario.orders.values():
             self._judge_charges(order)
             if not self._any_failed(order):
                 self.history.count("orders judged by their end")
                 self._judge_end(order)
 
-    def _still_dead(self, key: str) -> None:
-        finals = [each.final for each in self.by_key.get(key, []) if each.final is not None]
-        if finals and all(status == "succeeded" for _, status, _ in finals):
+    def _still_dead(self, key: str, about: deadletter.DeadLetterHeaders) -> None:
+        each = self.records.get((about.topic or "", about.partition or 0, about.offset or 0))
+        if each is None:
+            return
+        same = [other for other in self.by_key[each.message.identity] if other.record.value == each.record.value]
+        finals = [other.final[1] for other in (each, *same) if other.final is not None]
+        if finals and all(status == "succeeded" for status in finals):
             self.violation(f"{key}: a dead letter is left of an event that succeeded")
 
     def _any_failed(self, order: OrderStory) -> bool:
@@ -344,13 +348,3 @@ class Judge:
 
 def _cancelled(line: Line) -> int:
     return line.units("Cancelled")
-
-
-def seconds(loop_time: float) -> float:
-    """Epoch seconds of a loop time."""
-    return START + loop_time - 1_000
-
-
-def summary(counts: Counter[str]) -> dict[str, Any]:
-    """Counters, most first."""
-    return dict(counts.most_common())

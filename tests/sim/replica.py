@@ -85,7 +85,7 @@ class Replica:
     # -- what happens to it
 
     def kill(self) -> None:
-        """kill -9."""
+        """Kill -9."""
         process = self.process
         if process is None:
             return

@@ -216,7 +216,7 @@ def _messages(chance: random.Random, order: OrderStory, quiet_at: float, partiti
     misplaced = order.misplaced = chance.random() < 0.03
     messages: list[Message] = []
     for said in order.commerce.said:
-        at += gap * chance.uniform(0.2, 1.5)
+        at += 0.02 + gap * chance.uniform(0.2, 1.5)
         moment = datetime.fromtimestamp(START + at - 0.05, UTC)
         data = said.event.data
         update: dict[str, Any] = {"purchase_order_id": order.id, "store": order.store}
@@ -227,7 +227,7 @@ def _messages(chance: random.Random, order: OrderStory, quiet_at: float, partiti
         )
     left = {place: order.commerce.left(place) for place in sorted(order.commerce.ordered)}
     if any(left.values()) and chance.random() < 0.25:
-        at += gap * chance.uniform(0.2, 1.5) + 0.001
+        at += 0.02 + gap * chance.uniform(0.2, 1.5)
         moment = datetime.fromtimestamp(START + at - 0.05, UTC)
         order.guarded_cancel = True
         order.shipped_before = Counter(order.commerce.shipped)

@@ -90,6 +90,11 @@ def run(seed: int, *, keep_history: bool = False, change: Callable[[Scenario], N
     return ran
 
 
+def run_many(seeds: range) -> list[Ran]:
+    """Run some seeds, one after another."""
+    return [run(seed) for seed in seeds]
+
+
 class Simulation:
     """Builds the world of a scenario, lets it run, judges it."""
 
@@ -222,7 +227,7 @@ class Simulation:
             account = scenario.settings.stores[order.store].account
             world.add_orders([order.spec.model_copy(update={"seller": account})])
         for quirk in scenario.quirks:
-            world.faults.add(FaultSpec(kind=quirk))  # type: ignore[arg-type]
+            world.faults.add(FaultSpec.model_validate({"kind": quirk}))
         self.cluster.trouble, self.walmart.weather = scenario.trouble, scenario.weather
         for _ in range(scenario.workers):
             self._add_replica()

@@ -12,6 +12,7 @@ import contextvars
 import heapq
 import warnings
 import weakref
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Literal
 
@@ -19,10 +20,11 @@ PROCESS: Final[contextvars.ContextVar[Process | None]] = contextvars.ContextVar(
 
 _EPSILON: Final = 1e-7
 _MANY_CANCELLED: Final = 200
+_MOST_STEPS_AT_ONCE: Final = 500_000
 
 
 class IdleError(RuntimeError):
-    """Nothing is left to happen, ever: everybody waits for somebody else."""
+    """Time stands still: everybody waits for somebody else, or somebody spins."""
 
 
 class Process:
@@ -57,6 +59,11 @@ class _NoSelector:
 class VirtualLoop(asyncio.BaseEventLoop):
     """Seconds pass by being counted."""
 
+    # asyncio's own, of which the types say nothing.
+    _ready: deque[Any]
+    _scheduled: list[Any]
+    _timer_cancelled_count: int
+
     def __init__(self) -> None:
         super().__init__()
         self._now = 1_000.0
@@ -65,6 +72,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._owners: weakref.WeakKeyDictionary[asyncio.Future[Any], Process | None] = weakref.WeakKeyDictionary()
         self.steps = 0
         """Callbacks run so far."""
+        self._moment = (0.0, 0)
 
     def time(self) -> float:
         return self._now
@@ -79,9 +87,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Run a coroutine as (part of) a process."""
         context = contextvars.Context()
         context.run(PROCESS.set, process)
-        return self.create_task(coroutine, name=name, context=context)
+        task: asyncio.Task[Any] = self.create_task(coroutine, name=name, context=context)
+        return task
 
-    def create_task(self, coro: Any, *, name: str | None = None, context: contextvars.Context | None = None) -> Any:
+    def create_task(self, coro: Any, *, name: object = None, context: contextvars.Context | None = None) -> Any:
         task = super().create_task(coro, name=name, context=context)
         self._owners[task] = PROCESS.get() if context is None else context.get(PROCESS)
         return task
@@ -120,7 +129,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 for _ in range(50):
                     try:
                         coroutine.close()
-                    except BaseException:  # noqa: BLE001, S112  # a finally block that awaits is asked again
+                    except BaseException:  # noqa: BLE001  # a finally block that awaits is asked again
                         continue
                     break
             process.tasks.clear()
@@ -146,6 +155,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
             if not scheduled:
                 raise IdleError("nothing is left to happen")
             self._now = max(self._now, scheduled[0]._when)
+        since, steps = self._moment
+        if self._now != since:
+            self._moment = (self._now, self.steps)
+        elif self.steps - steps > _MOST_STEPS_AT_ONCE:
+            raise IdleError(f"somebody spins: {list(ready)[:5]}")
         end = self._now + _EPSILON
         while scheduled and scheduled[0]._when < end:
             timer = heapq.heappop(scheduled)

@@ -20,12 +20,12 @@ from tests.sim.history import History
 from tests.sim.virtual_loop import PROCESS, Process, VirtualLoop
 from worker.sandbox.walmart import budget, gateway, sellers, services
 from worker.sandbox.walmart import world as world_module
-from worker.sandbox.walmart.answers import Answer, Envelope, error_of_status, in_envelope
+from worker.sandbox.walmart.answers import Answer, error_of_status, in_envelope
 from worker.sandbox.walmart.bodies import BodyChecks
 from worker.sandbox.walmart.calls import Call, Route, route
 from worker.sandbox.walmart.journal import Journal
 from worker.sandbox.walmart.orders import EffectKind, LineEffect, Order
-from worker.sandbox.walmart.specs import FaultSpec
+from worker.sandbox.walmart.specs import Envelope, FaultSpec
 from worker.sandbox.walmart.world import World
 from worker.walmart.exchange import NoReply, Reply
 from worker.walmart.guarded_body import GuardedBody, NotWrittenError
@@ -121,7 +121,7 @@ class FakeWalmart:
     call_timeout_s: float
     weather: Weather = field(default_factory=Weather)
     outages: dict[str, tuple[float, str]] = field(default_factory=dict)
-    """Account (client id) -> loop time until which it is out, and how: `refused`, `503`, `401`, `403`, `429`, `silent`."""
+    """Account -> loop time until which it is out, and how: `refused`, `503`, `401`, `403`, `429`, `silent`."""
     effects: list[Effect] = field(default_factory=list)
     calls: int = 0
 
@@ -194,7 +194,7 @@ class FakeWalmart:
         answer: asyncio.Future[Answer | None] = self.loop.create_future()
         call = (method, url, CIMultiDict(headers), wire.content, EVENT.get(), PROCESS.get(), self.loop.time())
         delay = chance.choice((0.005, 0.02, 0.1, 0.3))
-        if fault is not None and fault not in ("slow_connect",):
+        if fault is not None and fault != "slow_connect":
             self._tell(fault, method, url)
         elif chance.random() < weather.slow:
             self.history.count("slow calls")
