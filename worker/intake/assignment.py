@@ -45,25 +45,23 @@ class Assignment:
         self._clock = clock
         self._metrics = metrics
         self._owns = owns
-        self._giving_back = False
         self._reading_back: asyncio.Task[None] | None = None
         self.epoch = 0
         self.places: frozenset[Place] = frozenset()
         self.pairing = Pairing(frozenset(), frozenset())
         self.joined = False
-        """True once the group has given us an assignment (possibly an empty one)."""
+        """True once the group has given us an assignment (possibly an empty one), until it is to be given back."""
         self.intents_known = False
         """What the earlier owners of our partitions left behind is read: events may be handed out."""
 
     @property
     def may_send(self) -> bool:
-        """We own an assignment, know its intents, and are not giving it back."""
-        return self.joined and self.intents_known and not self._giving_back
+        """We own an assignment, know its intents, and have not begun to give it back."""
+        return self.joined and self.intents_known
 
     async def give_back(self, let_go: Awaitable[None]) -> None:
         """End what runs, commit what is finished (and what is still about to be sent), own nothing."""
         epoch = self.epoch
-        self._giving_back = True
         self.joined = False
         await let_go
         await self._committer.commit()
@@ -76,7 +74,6 @@ class Assignment:
         self.epoch += 1
         self._own(frozenset(places))
         self.joined = True
-        self._giving_back = False
         if self.pairing.unpaired:
             log.error("partitions_not_paired", numbers=sorted(self.pairing.unpaired))
         log.info("partitions_assigned", partitions=sorted(f"{topic}/{number}" for topic, number in self.places))

@@ -150,7 +150,7 @@ class Committer:
         }
 
     async def _write(self, timeout_s: float) -> Wrote:
-        batch, consumer = self._batch(), self._consumer()
+        batch, consumer, assignment = self._batch(), self._consumer(), self.intents.assignment
         if not batch or consumer is None:
             return "nothing"
         loop = asyncio.get_running_loop()
@@ -174,6 +174,8 @@ class Committer:
                 self.intents.doubtful(place)
             raise
         self._metrics.commit("committed", loop.time() - started)
+        if assignment != self.intents.assignment:
+            return "committed"
         self._offsets.committed({place: offset for place, (offset, _) in batch.items()})
         for place, (_, text) in batch.items():
             self._largest_taken = max(self._largest_taken, len(text))

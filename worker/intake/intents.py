@@ -83,6 +83,11 @@ class _Running:
     written: float | None = None
     """The deadline that a successful commit carried."""
 
+    @property
+    def is_written(self) -> bool:
+        """A commit that carried the present deadline was taken."""
+        return self.written is not None and self.written >= self.deadline
+
 
 @dataclass(slots=True)
 class _Partition:
@@ -115,11 +120,14 @@ class Intents:
             max_bytes: Limit of one partition's text; lowered when the broker turns out to take less.
         """
         self.max_bytes = max_bytes
+        self.assignment = 0
+        """Counts the assignments: the answer to a commit belongs to the one it was sent under."""
         self._keep_s = keep_s
         self._partitions: dict[Place, _Partition] = {}
 
     def assign(self, places: Iterable[Place]) -> None:
         """Start afresh with these partitions, and these only."""
+        self.assignment += 1
         self._partitions = {place: _Partition() for place in places}
 
     # -- running ones
@@ -141,7 +149,7 @@ class Intents:
         """True once a commit that carried the owner's present deadline was taken."""
         state = self._partitions.get(place)
         one = state.running.get(owner) if state is not None else None
-        return one is not None and one.written is not None and one.written >= one.deadline
+        return one is not None and one.is_written
 
     def withdraw(self, place: Place, owner: Hashable) -> None:
         """The owner's latest intent was not taken, and nothing is sent: an earlier one that was taken still stands."""
@@ -213,9 +221,9 @@ class Intents:
         return write_intents(deadlines)
 
     def unwritten(self, now: float) -> list[Place]:
-        """Partitions that are read back, and whose text at the broker is another than it should be."""
+        """Partitions that are read back, and whose text at the broker is not what it should be, or not known to be."""
         return [
-            place for place, state in self._partitions.items() if state.known and state.written != self.text(place, now)
+            place for place, state in self._partitions.items() if state.known and not self._is_told(place, state, now)
         ]
 
     def carried(self, place: Place, text: str) -> None:
@@ -236,6 +244,10 @@ class Intents:
             state.written = None
 
     # --
+
+    def _is_told(self, place: Place, state: _Partition, now: float) -> bool:
+        # Two deliveries of one event make one text; each needs an answer of its own.
+        return state.written == self.text(place, now) and all(one.is_written for one in state.running.values())
 
     def _expire(self, state: _Partition, now: float) -> None:
         for mark in [mark for mark, one in state.found.items() if self._expired(one, now)]:

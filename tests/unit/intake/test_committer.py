@@ -221,3 +221,28 @@ async def test_a_broker_with_a_lower_limit_is_learnt_and_offsets_go_on() -> None
     async with asyncio.timeout(5):
         while not any(commit.get(PLACE, (0, {}))[0] == 10 for commit in world.broker.commits):
             await world.committer.commit()
+
+
+async def test_two_deliveries_of_one_event_are_each_acknowledged() -> None:
+    """They have one mark, and maybe one deadline: the text is the same."""
+    world = World()
+    deadline = world.clock.now() + 5
+    assert await world.committer.intend(PLACE, "first", mark_of("k"), deadline)
+    assert await world.committer.intend(PLACE, "second", mark_of("k"), deadline)
+
+
+async def test_the_answer_to_a_commit_of_an_older_assignment_says_nothing_about_this_one() -> None:
+    world = World()
+    world.broker.gate.clear()
+    world.offsets.started(*PLACE, 9, 0, epoch=1)
+    world.offsets.finished(*PLACE, 9, epoch=1)
+    late = asyncio.create_task(world.committer.commit())
+    await asyncio.sleep(0)
+    world.offsets.assign({PLACE}, 2)
+    world.intents.assign([PLACE])
+    world.intents.read_back(PLACE, "", world.clock.now())
+    world.offsets.started(*PLACE, 9, 0, epoch=2)
+    world.offsets.finished(*PLACE, 9, epoch=2)
+    world.broker.gate.set()
+    await late
+    assert world.offsets.to_commit() == {PLACE: 10}
