@@ -18,6 +18,8 @@ log = structlog.get_logger()
 
 POLL_S = 0.2
 RETRY_S = 1.0
+FETCH_BYTES = 1_048_576
+BATCH_RECORDS = 500
 
 
 @dataclass(slots=True)
@@ -28,6 +30,10 @@ class _Assignment:
     behind: set[int] = field(default_factory=set)
     read: dict[int, int] = field(default_factory=dict)
     """Partition -> offset after the last record that was read."""
+    apart: bool = False
+    """Each partition is asked on its own, because one of them holds something that the client cannot read."""
+    careful: dict[int, bool] = field(default_factory=dict)
+    """Partitions read one record at a time, until the unreadable one is found (then True) and one behind it is read."""
 
 
 class Tail:
@@ -62,8 +68,9 @@ class Tail:
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            max_partition_fetch_bytes=8 * 1_048_576,
-            fetch_max_bytes=32 * 1_048_576,
+            # What was fetched lies in memory beside the table, and larger fetches would read it little sooner.
+            max_partition_fetch_bytes=FETCH_BYTES,
+            fetch_max_bytes=2 * FETCH_BYTES,
         )
         async with asyncio.timeout(kafka.request_timeout_seconds * 2):
             await self._consumer.start()
@@ -124,8 +131,7 @@ class Tail:
         self._began(partitions)
         if not partitions:
             return _Assignment(partitions)
-        topic = self._settings.topics.dead_letter
-        whole = [TopicPartition(topic, partition) for partition in sorted(partitions)]
+        whole = [self._whole(partition) for partition in sorted(partitions)]
         consumer.assign(whole)
         async with asyncio.timeout(self._settings.kafka.request_timeout_seconds):
             await consumer.seek_to_beginning(*whole)
@@ -135,14 +141,63 @@ class Tail:
     async def _poll(self, assignment: _Assignment) -> None:
         consumer = self._consumer
         assert consumer is not None
+        if assignment.apart:
+            await self._poll_apart(assignment)
+            return
         try:
-            batches = await consumer.getmany(timeout_ms=int(POLL_S * 1000), max_records=2_000)
+            batches = await consumer.getmany(timeout_ms=int(POLL_S * 1000), max_records=BATCH_RECORDS)
         except (CorruptRecordException, ValueError):
             # What the client had drained of other partitions is lost with it.
             for partition in assignment.partitions:
-                whole = TopicPartition(self._settings.topics.dead_letter, partition)
-                consumer.seek(whole, assignment.read.get(partition, 0))
+                consumer.seek(self._whole(partition), assignment.read.get(partition, 0))
+            assignment.apart = True
             raise
+        await self._take(assignment, batches)
+
+    async def _poll_apart(self, assignment: _Assignment) -> None:
+        """What one partition raises costs the others nothing."""
+        consumer = self._consumer
+        assert consumer is not None
+        failed: Exception | None = None
+        wait_ms = max(1, int(POLL_S * 1000 / len(assignment.partitions)))
+        for partition in sorted(assignment.partitions):
+            whole = self._whole(partition)
+            most = 1 if partition in assignment.careful else BATCH_RECORDS
+            try:
+                batches = await consumer.getmany(whole, timeout_ms=wait_ms, max_records=most)
+            except UnicodeDecodeError:
+                # A header name that is not UTF-8: nothing of ours. The client raises for ever and does not tell where.
+                if partition in assignment.careful:
+                    await self._step_over(assignment, whole)
+                else:
+                    assignment.careful[partition] = False
+                    consumer.seek(whole, assignment.read.get(partition, 0))
+                batches = {}
+            except (CorruptRecordException, ValueError) as error:
+                consumer.seek(whole, assignment.read.get(partition, 0))
+                failed, batches = error, {}
+            if self._changed.is_set():
+                return
+            await self._take(assignment, batches)
+            if batches and assignment.careful.get(partition):
+                del assignment.careful[partition]
+        if failed is not None:
+            raise failed
+        assignment.apart = bool(assignment.careful)
+
+    async def _step_over(self, assignment: _Assignment, whole: TopicPartition) -> None:
+        consumer = self._consumer
+        assert consumer is not None
+        async with asyncio.timeout(self._settings.kafka.request_timeout_seconds):
+            offset = await consumer.position(whole)
+        if self._changed.is_set():
+            return
+        log.error("dead_letter_record_unreadable", partition=whole.partition, offset=offset)
+        consumer.seek(whole, offset + 1)
+        assignment.read[whole.partition] = offset + 1
+        assignment.careful[whole.partition] = True
+
+    async def _take(self, assignment: _Assignment, batches: dict[TopicPartition, list[ConsumerRecord]]) -> None:
         if self._changed.is_set():
             return
         for place, records in batches.items():
@@ -152,13 +207,16 @@ class Tail:
         if batches:
             await asyncio.sleep(0)
 
+    def _whole(self, partition: int) -> TopicPartition:
+        return TopicPartition(self._settings.topics.dead_letter, partition)
+
     async def _look(self, assignment: _Assignment) -> None:
         """See which partitions have caught up (positions also move past compacted and control records)."""
         consumer = self._consumer
         assert consumer is not None
         for partition in list(assignment.behind):
             async with asyncio.timeout(self._settings.kafka.request_timeout_seconds):
-                position = await consumer.position(TopicPartition(self._settings.topics.dead_letter, partition))
+                position = await consumer.position(self._whole(partition))
             if self._changed.is_set() or self._held:
                 return
             if position >= assignment.ends.get(partition, 0):

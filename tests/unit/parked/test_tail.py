@@ -32,6 +32,8 @@ class Log:
         self.lengths = list(lengths)
         self.positions: dict[TopicPartition, int] = {}
         self.errors: list[Exception] = []
+        self.bad: dict[int, dict[int, Exception]] = {}
+        """Partition -> offset -> what the client raises there, for ever."""
 
     def assign(self, places: list[TopicPartition]) -> None:
         self.positions = dict.fromkeys(places, 0)
@@ -48,16 +50,24 @@ class Log:
     def seek(self, place: TopicPartition, offset: int) -> None:
         self.positions[place] = offset
 
-    async def getmany(self, *, timeout_ms: int, max_records: int) -> dict[TopicPartition, Any]:
+    async def getmany(self, *wanted: TopicPartition, timeout_ms: int, max_records: int) -> dict[TopicPartition, Any]:
         await asyncio.sleep(0)
         drained: dict[TopicPartition, Any] = {}
-        for place, position in self.positions.items():
+        for place in wanted or tuple(self.positions):
+            position = self.positions[place]
             # As aiokafka does: what a broker refuses is raised alone, what cannot be taken apart also in the middle.
             if self.errors and (drained or not isinstance(self.errors[0], CorruptRecordException)):
                 raise self.errors.pop()
-            records = [Read(place.partition, offset) for offset in range(position, self.lengths[place.partition])]
+            last = min(self.lengths[place.partition], position + max_records)
+            records: list[Read] = []
+            for offset in range(position, last):
+                if offset in self.bad.get(place.partition, {}):
+                    if records:
+                        break
+                    raise self.bad[place.partition][offset]
+                records.append(Read(place.partition, offset))
+                self.positions[place] = offset + 1
             if records:
-                self.positions[place] = self.lengths[place.partition]
                 drained[place] = records
         return drained
 
@@ -118,3 +128,35 @@ async def test_nothing_is_ready_between_hold_and_the_next_assignment() -> None:
             await asyncio.sleep(0.001)
     assert world.tail.is_ready(1)
     running.cancel()
+
+
+async def test_a_record_that_the_client_cannot_take_apart_is_stepped_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A header name that is not UTF-8, written by somebody else: the tables behind it must become whole."""
+    monkeypatch.setattr(tails, "RETRY_S", 0.01)
+    world = World(Log(4, 3))
+    world.log.bad[0] = {1: UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid")}
+    world.tail.follow(frozenset({0, 1}))
+    running = asyncio.create_task(world.tail.run())
+    await world.until_read(6)
+    async with asyncio.timeout(4):
+        while not world.tail.caught_up:
+            await asyncio.sleep(0.001)
+    world.log.lengths = [6, 4]
+    await world.until_read(9)
+    running.cancel()
+    assert sorted(world.read) == [(0, n) for n in (0, 2, 3, 4, 5)] + [(1, n) for n in range(4)]
+
+
+async def test_a_corrupt_partition_does_not_keep_the_others_from_being_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tails, "RETRY_S", 0.01)
+    world = World(Log(4, 3))
+    world.log.bad[0] = {1: CorruptRecordException("crc")}
+    world.tail.follow(frozenset({0, 1}))
+    running = asyncio.create_task(world.tail.run())
+    await world.until_read(4)
+    async with asyncio.timeout(4):
+        while not world.tail.is_ready(1):
+            await asyncio.sleep(0.001)
+    running.cancel()
+    assert not world.tail.is_ready(0)
+    assert sorted(world.read) == [(0, 0), (1, 0), (1, 1), (1, 2)]

@@ -1,0 +1,176 @@
+"""What comes up next, compared with a model that looks through everything each time."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from parked_world import CANCELLED, NOW, SHIPPED, row
+
+from worker.parked.unfinished import PAUSED, Stage, Unfinished
+from worker.parked.waiting import Waiting
+
+CODES = ("walmart_unavailable", "waiting_for_shipments", PAUSED)
+
+
+def merged(rows: list[Unfinished]) -> list[Unfinished]:
+    """The order among waiting events of one order: two queues by source offset, merged by the age of their fronts."""
+    ships = sorted((one for one in rows if one.ships), key=lambda one: (one.source_offset, one.offset))
+    cancels = sorted((one for one in rows if not one.ships), key=lambda one: (one.source_offset, one.offset))
+    found = []
+    while ships or cancels:
+        older_cancel = not ships or (cancels and cancels[0].first_parked < ships[0].first_parked)
+        found.append(cancels.pop(0) if older_cancel else ships.pop(0))
+    return found
+
+
+def stands_free(one: Unfinished, rows: list[Unfinished]) -> bool:
+    """The rule as it is told.
+
+    Walk those before it; a cancel that waits for shipments lets shipments pass, and with it every cancel behind it.
+    """
+    lets_pass = False
+    for other in merged(rows):
+        if other is one:
+            return True
+        if not one.ships or other.ships:
+            return False
+        lets_pass = lets_pass or other.lets_pass
+        if not lets_pass:
+            return False
+    raise AssertionError("not among them")
+
+
+def made(draw: random.Random, offset: int, now: float) -> Unfinished:
+    ships = draw.random() < 0.5
+    return row(
+        f"k{draw.randrange(6)}",
+        offset,
+        "waiting" if draw.random() < 0.9 else "replay",
+        topic=SHIPPED if ships else CANCELLED,
+        shipment="S" if ships else None,
+        offset=draw.randrange(8),
+        order=draw.choice(("PO1", "PO1", "PO2", None)),
+        store=draw.choice(("us", "eu", "unknown")),
+        code=draw.choice(CODES[:1] if ships else CODES),
+        first_parked=draw.choice((None, draw.randrange(offset + 1))),
+        next_try=draw.choice((None, now + draw.randrange(-50, 200))),
+        first_seen=now - draw.choice((0, 3_600, 86_300, 90_000)),
+        timestamp_ms=round(1000 * (now - draw.choice((0, 299, 400)))),
+    )
+
+
+@given(st.randoms(use_true_random=False), st.integers(1, 60))
+def test_what_comes_up_is_what_the_rules_say(draw: random.Random, steps: int) -> None:
+    waiting, now = Waiting(), NOW
+    rows: dict[str, Unfinished] = {}
+    taken: dict[int, str] = {}
+    allowed = {"account-of-us": 5, "account-of-eu": 5}
+    earliest: dict[int, float] = {}
+    active = draw.random() < 0.7
+    if active:
+        waiting.activate(0, [], now)
+
+    def may_come_up(one: Unfinished) -> set[str]:
+        if one.offset in taken or now < earliest.get(one.offset, 0.0):
+            return set()
+        mates = [other for other in rows.values() if other.order == one.order and other.state == "waiting"]
+        free = one.state == "replay" or not one.order or stands_free(one, mates)
+        found = {"late"} if now >= one.late_at else set()
+        if free and one.is_expired(now):
+            found.add("expired")
+        group = {"us": "account-of-us", "eu": "account-of-eu"}.get(one.store, "")
+        if free and now >= one.next_try and allowed.get(group, 1):
+            found.add("replay" if one.state == "replay" else "turn")
+        return found
+
+    for offset in range(steps):
+        match draw.randrange(8):
+            case 0 | 1 | 2:
+                one = made(draw, offset, now)
+                old = rows.get(one.key)
+                rows[one.key] = one
+                waiting.add(one, now)
+                if old is not None:
+                    waiting.remove(old, now)
+            case 3 if rows:
+                waiting.remove(rows.pop(draw.choice(list(rows))), now)
+            case 4 if taken:
+                for one in [one for one in rows.values() if one.offset in taken][:1]:
+                    waiting.untake(one, now)
+                    del taken[one.offset]
+                    earliest[one.offset] = now + 1.0
+            case 5:
+                allowed[draw.choice(list(allowed))] = draw.choice((0, 1, 5))
+            case 6 if rows:
+                order = draw.choice(("PO1", "PO2"))
+                waiting.wake(order, now)
+                for one in rows.values():
+                    if one.order == order and one.lets_pass and one.state == "waiting":
+                        earliest.pop(one.offset, None)
+            case _:
+                now += draw.choice((0.5, 10.0, 100.0))
+        if not active and draw.random() < 0.2:
+            active = True
+            waiting.activate(0, list(rows.values()), now)
+        while True:
+            expected = {one.offset: may_come_up(one) for one in rows.values()} if active else {}
+            most = draw.randrange(1, 6)
+            came = waiting.take(
+                now,
+                most,
+                group_of=lambda store: {"us": "account-of-us", "eu": "account-of-eu"}.get(store, ""),
+                allowance=lambda group, _: allowed[group],
+            )
+            assert len(came) <= most
+            if not came:
+                assert not any(expected.values()), "somebody is forgotten"
+                break
+            for one, why in came:
+                assert rows[one.key] is one, "overruled meanwhile"
+                assert why in expected[one.offset]
+                assert one.stage is Stage.TAKEN
+                taken[one.offset] = why
+        due = waiting.next_at()
+        assert due is None or due > now or any(one.offset in taken for one in rows.values())
+    assert len(waiting) == len(rows)
+    assert waiting.parked == sum(one.state == "waiting" for one in rows.values())
+
+
+@given(st.randoms(use_true_random=False), st.integers(1, 30))
+def test_a_newcomer_is_blocked_by_whom_it_may_not_pass(draw: random.Random, count: int) -> None:
+    waiting = Waiting()
+    rows = []
+    for offset in range(count):
+        one = made(draw, offset, NOW)
+        if one.order == "PO1" and one.state == "waiting":
+            rows.append(one)
+            waiting.add(one, NOW)
+        for gone in [one for one in rows if draw.random() < 0.2]:
+            rows.remove(gone)
+            waiting.remove(gone, NOW)
+        for ships in (True, False):
+            newcomer = row("new", 10_000, "waiting", topic=SHIPPED if ships else CANCELLED, order="PO1", offset=10_000)
+            newcomer.source_offset = 10_000
+            blocker = waiting.queues.before("PO1", ships=ships, own=frozenset())
+            assert (blocker is None) == stands_free(newcomer, [*rows, newcomer])
+            assert blocker is None or any(blocker is one for one in rows)
+        for one in rows:
+            assert waiting.is_front(one) == stands_free(one, rows)
+
+
+def test_a_hundred_thousand_overruled_rows_are_not_kept() -> None:
+    """Parked again and again behind a closed gate, an event costs one row."""
+    waiting = Waiting()
+    waiting.activate(0, [], NOW)
+    old = row("k", 0, "waiting", next_try=NOW + 900)
+    waiting.add(old, NOW)
+    for offset in range(1, 20_000):
+        new = row("k", offset, "waiting", next_try=NOW + 900)
+        waiting.add(new, NOW)
+        waiting.remove(old, NOW)
+        old = new
+    kept: Any = waiting
+    assert len(kept._tries) + len(kept._deadlines) < 5_000
