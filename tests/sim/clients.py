@@ -93,6 +93,7 @@ class _Position:
     """Where a partition is read next; None until that is known."""
 
     position: int | None = None
+    paused: bool = False
 
     @property
     def has_valid_position(self) -> bool:
@@ -126,14 +127,24 @@ class FakeConsumer(_Client):
         self._waiter: asyncio.Future[None] | None = None
         self._wanted: frozenset[TopicPartition] | None = None
         self._member: Member | None = None
-        self._member_id = ""
         self._generation = -1
         self._commits = asyncio.Lock()
         self._rejoin = True
         self._last_end: dict[TopicPartition, int] = {}
         self._coordinator = SimpleNamespace(
-            _rejoin_needed_fut=asyncio.get_running_loop().create_future(), check_errors=lambda: None
+            member_id="",
+            generation=-1,
+            _rejoin_needed_fut=asyncio.get_running_loop().create_future(),
+            check_errors=lambda: None,
         )
+
+    @property
+    def _member_id(self) -> str:
+        return str(self._coordinator.member_id)
+
+    @_member_id.setter
+    def _member_id(self, member_id: str) -> None:
+        self._coordinator.member_id = member_id
 
     @property
     def _subscription(self) -> Any:
@@ -245,6 +256,7 @@ class FakeConsumer(_Client):
         except Exception as error:  # noqa: BLE001  # as aiokafka does; but here it is told
             self.cluster.history.count("listener errors")
             self.cluster.history.add(f"{what} raised {error!r}")
+            self.cluster.broken(f"{self.process}: {what} raised {error!r}")
 
     async def _find_positions(self, assignment: _Assignment) -> None:
         while True:
@@ -306,7 +318,7 @@ class FakeConsumer(_Client):
         if assignment is None:
             return drained
         for place, state in assignment.states.items():
-            if state.position is None or (partitions and place not in partitions) or most <= 0:
+            if state.position is None or state.paused or (partitions and place not in partitions) or most <= 0:
                 continue
             if not cluster.reaches(cluster.leader(*place), self.process):
                 continue
@@ -353,6 +365,15 @@ class FakeConsumer(_Client):
     def assign(self, partitions: Iterable[TopicPartition]) -> None:
         self._assignment = _Assignment(partitions)
         self._last_end.clear()
+        self._wake()
+
+    def pause(self, *partitions: TopicPartition) -> None:
+        for place in partitions:
+            self._state(place).paused = True
+
+    def resume(self, *partitions: TopicPartition) -> None:
+        for place in partitions:
+            self._state(place).paused = False
         self._wake()
 
     def unsubscribe(self) -> None:
@@ -563,6 +584,19 @@ class FakeAdmin(_Client):
 
     async def close(self) -> None:
         self.closed = True
+
+    async def describe_topics(self, topics: list[str] | None = None) -> list[dict[str, Any]]:
+        await self._request(self.cluster.brokers[1])
+        return [
+            {
+                "topic": topic,
+                "partitions": [
+                    {"partition": partition, "leader": self.cluster.leader(topic, partition).number}
+                    for partition in sorted(self.cluster.partitions_of(topic))
+                ],
+            }
+            for topic in topics or self.cluster.topics
+        ]
 
     async def list_consumer_group_offsets(
         self, group_id: str, group_coordinator_id: int | None = None, partitions: list[TopicPartition] | None = None

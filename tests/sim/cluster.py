@@ -95,6 +95,8 @@ class Cluster:
         self.trouble = Trouble()
         self.over = False
         """The run has ended: whoever still calls is a coroutine being buried."""
+        self.broken: Callable[[str], None] = lambda _: None
+        """Told of what a client swallows although it must not happen."""
         self.written: list[Callable[[str, int, Stored], None]] = []
         """Told of every record that was written."""
         self.committed: list[Callable[[Place, int, str, Process], None]] = []

@@ -61,6 +61,7 @@ class Judge:
         self._told_retrying: Counter[str] = Counter()
         self.room: dict[bytes | None, deadletter.DeadLetter] = {}
         """The dead-letter topic as a reader of all of it sees it."""
+        cluster.broken = self.violation
         cluster.written.append(self._written)
         cluster.committed.append(self._committed)
 

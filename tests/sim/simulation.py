@@ -112,8 +112,7 @@ class Simulation:
         )
         self.judge = Judge(scenario, self.cluster, self.walmart, self.history)
         self.replicas: list[Replica] = []
-        self._behind: dict[str, list[Message]] = {}
-        """Order -> events that could not be published yet."""
+        self._correlation_ids = 0
 
     # -- the run
 
@@ -188,6 +187,8 @@ class Simulation:
                     stack.enter_context(patch.object(module, "POLL_S", 1.0))
                 if getattr(module, "BATCH_RECORDS", None) is not None:
                     stack.enter_context(patch.object(module, "BATCH_RECORDS", BATCH))
+                if hasattr(module, "new_correlation_id"):
+                    stack.enter_context(patch.object(module, "new_correlation_id", self._correlation_id))
                 if module.__name__ in ("worker.walmart.client", "worker.walmart.token"):
                     stack.enter_context(patch.object(module, "exchange", self.walmart.exchange))
             stack.enter_context(patch.object(worker.app, "TelemetryServer", _NoServer))
@@ -199,6 +200,10 @@ class Simulation:
             finally:
                 structlog.configure(**before)
                 History.current = None
+
+    def _correlation_id(self) -> str:
+        self._correlation_ids += 1
+        return f"00000000-0000-4000-8000-{self._correlation_ids:012d}"
 
     def _watched(self, attempt: Callable[..., Any]) -> Callable[..., Any]:
         """`Sync.attempt`, told to the judge."""
