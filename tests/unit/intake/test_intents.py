@@ -30,7 +30,8 @@ def test_what_is_written_is_read_back(deadlines: dict[str, int]) -> None:
 @pytest.mark.parametrize("head", ["", "order-sync-intents/1 ", "order-sync-intents/2 ", "order-sync-intents/"])
 def test_no_text_breaks_the_reading(head: str, text: str) -> None:
     found, problem = read_intents(head + text)
-    assert problem is not None or write_intents(found) == (head + text) or not (head + text).strip()
+    entries = (head + text).split(" ")[1:]
+    assert problem is not None or set(found) == {entry.partition(":")[0] for entry in entries}
 
 
 def test_a_deadline_is_never_read_back_earlier_than_it_is() -> None:
