@@ -160,21 +160,19 @@ class Arrivals:
 
     # -- doors of the waiting room
 
-    def room_group(self, store: str) -> str:
+    def room_group(self, store: str, ships: bool) -> str:
         """Events of the waiting room that stand behind the same gates; empty: behind none."""
-        return store if store in self._settings.stores else ""
+        return f"{'ship' if ships else 'cancel'}|{store}" if store in self._settings.stores else ""
 
-    def allowance(self, store: str, now: float) -> int:
-        """How many of a store may be taken up now."""
-        return max(self._allowance(store, ships, now) for ships in (True, False))
-
-    def _allowance(self, store: str, ships: bool, now: float) -> int:
+    def allowance(self, group: str, now: float) -> int:
+        """How many of a `room_group` may be taken up now."""
         free = self._settings.limits.max_queued_events - self._lanes.count
+        kind, _, store = group.partition("|")
         settings = self._settings.stores.get(store)
         if settings is None:
             return max(0, free)
         gates = self._gatekeeper.gates
-        names = self._gatekeeper.names_of(store, ships=ships)
+        names = self._gatekeeper.names_of(store, ships=kind == "ship")
         if gates.admits(names, now) is not None:
             return 0
         here = self._lanes.counts.get(settings.account, 0)

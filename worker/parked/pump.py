@@ -48,8 +48,9 @@ class TakenUp:
 class RoomDoors:
     """What the waiting room needs of the rest of the worker."""
 
-    group_of: Callable[[str], str]
-    """The group (account) of a store; empty where the store is unknown: such events always come up."""
+    group_of: Callable[[str, bool], str]
+    """The group of a store's shipments (True) or cancellations: those that stand behind the same gates. Empty where
+    the store is unknown: such events always come up."""
     allowance: Callable[[str, float], int]
     """How many of a group may be taken up now; 0 while its gates do not admit."""
     take_up: Callable[[TakenUp], None]

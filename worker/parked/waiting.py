@@ -42,8 +42,8 @@ class Waiting:
         self._active: set[int] = set()
         self._tries = Timers()
         self._deadlines = Timers()
-        self._ready: dict[str, Timers] = {}
-        """By store: who comes up as soon as there is room, least time left first."""
+        self._ready: dict[tuple[str, bool], Timers] = {}
+        """By store and whether it ships (they stand behind different gates): who comes up as soon as there is room, least time left first."""
         self._late: deque[Unfinished] = deque()
         self._expired: deque[Unfinished] = deque()
         self._taken: dict[tuple[int, int], Why] = {}
@@ -99,7 +99,7 @@ class Waiting:
     # -- what comes up
 
     def take(
-        self, now: float, most: int, *, group_of: Callable[[str], str], allowance: Callable[[str, float], int]
+        self, now: float, most: int, *, group_of: Callable[[str, bool], str], allowance: Callable[[str, float], int]
     ) -> list[tuple[Unfinished, Why]]:
         """Up to `most` rows that come up now; they are TAKEN until a newer record or `untake`."""
         self._ring(now)
@@ -176,9 +176,9 @@ class Waiting:
             self._expired.append(row)
             return
         row.stage = Stage.READY
-        ready = self._ready.get(row.store)
+        ready = self._ready.get((row.store, row.ships))
         if ready is None:
-            ready = self._ready[row.store] = Timers()
+            ready = self._ready[row.store, row.ships] = Timers()
         ready.push(row.expires_at, row)
 
     def _ring(self, now: float) -> None:
@@ -207,13 +207,13 @@ class Waiting:
             if due and row.stage in (Stage.IDLE, Stage.READY):
                 self._mark(row, why, taken)
 
-    def _groups(self, group_of: Callable[[str], str]) -> dict[str, list[Timers]]:
+    def _groups(self, group_of: Callable[[str, bool], str]) -> dict[str, list[Timers]]:
         groups: dict[str, list[Timers]] = {}
-        for store, ready in list(self._ready.items()):
+        for (store, ships), ready in list(self._ready.items()):
             if ready.first(self._is_ready) is None:
-                del self._ready[store]
+                del self._ready[store, ships]
             else:
-                groups.setdefault(group_of(store), []).append(ready)
+                groups.setdefault(group_of(store, ships), []).append(ready)
         return groups
 
     def _take_ready(self, stores: list[Timers], most: int, taken: list[tuple[Unfinished, Why]]) -> None:

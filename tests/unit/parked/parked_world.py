@@ -123,7 +123,7 @@ class World:
         self.allowed: dict[str, int] = {}
         """By account; 500 where none is named."""
         doors = RoomDoors(
-            group_of=lambda store: "" if store == "unknown" else f"account-of-{store}",
+            group_of=lambda store, _: "" if store == "unknown" else f"account-of-{store}",
             allowance=lambda group, _: self.allowed.get(group, 500),
             take_up=self.taken.append,
         )

@@ -121,7 +121,7 @@ def test_what_comes_up_is_what_the_rules_say(draw: random.Random, steps: int) ->
             came = waiting.take(
                 now,
                 most,
-                group_of=lambda store: {"us": "account-of-us", "eu": "account-of-eu"}.get(store, ""),
+                group_of=lambda store, _: {"us": "account-of-us", "eu": "account-of-eu"}.get(store, ""),
                 allowance=lambda group, _: allowed[group],
             )
             assert len(came) <= most
