@@ -43,7 +43,7 @@ class Waiting:
         self._tries = Timers()
         self._deadlines = Timers()
         self._ready: dict[tuple[str, bool], Timers] = {}
-        """By store and whether it ships (they stand behind different gates): who comes up as soon as there is room, least time left first."""
+        """By store and whether it ships (other gates): who comes up as soon as there is room, least time left first."""
         self._late: deque[Unfinished] = deque()
         self._expired: deque[Unfinished] = deque()
         self._taken: dict[tuple[int, int], Why] = {}
