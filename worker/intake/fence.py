@@ -60,7 +60,7 @@ class IntakeFence:
         """Commit the intent. False: do not send. `deadline`: epoch seconds after which the call is not written."""
         del event, call
         place = self._place(delivery)
-        if delivery is None or place is None or not self._owns(delivery):
+        if delivery is None or place is None or not self._owns(delivery) or self._began_blind(delivery):
             return self._told("not_owner", delivery)
         await self._find_start(place, deadline)
         if not await self._committer.intend(place, delivery, mark_of(delivery.key), deadline):
@@ -82,6 +82,11 @@ class IntakeFence:
 
     def _owns(self, delivery: Delivery) -> bool:
         return self._assignment.may_send and delivery.epoch == self._assignment.epoch
+
+    def _began_blind(self, delivery: Delivery) -> bool:
+        """Taken up before its intent was read back: what it was told of Walmart's state was believed too early."""
+        found = self.found_intent(delivery.key)
+        return found is not None and found.found_at > delivery.received_at
 
     def _place(self, delivery: Delivery | None) -> Place | None:
         """The partition the event came from; for one out of the waiting room the same number of the other topic."""

@@ -10,6 +10,7 @@ from aiokafka import TopicPartition
 
 from tests.unit.intake.test_consumer import NOW, SETTINGS, SHIPPED, FixedClock, Log, World
 from worker.delivery import Delivery, Envelope, Record
+from worker.intake.intents import mark_of, write_intents
 
 CANCELLED = SETTINGS.topics.order_cancelled
 CLOCK = FixedClock()
@@ -93,3 +94,15 @@ async def test_nobody_to_speak_for_is_a_no() -> None:
     world, log = await ready()
     assert not await intend(world, None)
     assert log.commits == []
+
+
+@pytest.mark.parametrize(("received_at", "may"), [(NOW - 1, False), (NOW, True)])
+async def test_an_event_that_was_taken_up_before_its_intent_was_found_is_not_sent(
+    received_at: float, may: bool
+) -> None:
+    """Nobody told it to doubt an old read. Read afterwards, it was told."""
+    world, _ = await ready()
+    world.intake.intents.read_back((SHIPPED, 1), write_intents({mark_of("k"): NOW + 3}), NOW)
+    one = delivery(world)
+    one.received_at = received_at
+    assert await intend(world, one) == may
