@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -53,11 +54,12 @@ class Reader:
         doors.may_read = lambda partition: partition not in self.held_back
         doors.let_go = self._let_go
         self.intake = Intake(settings, Metrics(), doors)
+        self.finish = self.intake.finished
         self.tasks: list[asyncio.Task[Any]] = []
 
     def _accept(self, record: Record, epoch: int) -> None:
         self.taken.append(record)
-        self.intake.finished(record, epoch)
+        self.finish(record, epoch)
 
     async def _let_go(self, budget_s: float) -> None:
         pass
@@ -211,19 +213,44 @@ async def test_an_empty_topic_is_read_to_its_end_at_once(kafka: str, topics: Top
         assert (await snapshot(settings)).letters == []
 
 
-async def test_an_acknowledged_record_is_before_the_end_that_the_broker_tells(
-    kafka: str, topics: TopicSettings
-) -> None:
-    """What a cancellation is compared with: no shipment that was acknowledged before may lie behind it."""
-    async with reading(settings_of(kafka, topics)) as reader:
-        await until(lambda: len(reader.intake.assigned) == 6)
-        producer = AIOKafkaProducer(bootstrap_servers=kafka, acks="all", enable_idempotence=True)
-        await producer.start()
-        try:
-            for number in range(50):
-                written = await producer.send_and_wait(topics.order_shipped, b"v", key=b"k", partition=number % 3)
-                end = await reader.intake.shipped_end(number % 3)
-                assert end is not None
-                assert end > written.offset
-        finally:
-            await producer.stop()
+async def test_an_acknowledged_record_lies_before_the_end_the_broker_tells(tmp_path: Path) -> None:
+    """What a cancellation is compared with: no shipment that was acknowledged before it may lie behind it.
+
+    Two brokers: there the high-water mark of the latest fetch lags behind what is acknowledged.
+    """
+    async with EmbeddedKafka(nodes=2, data=tmp_path) as kafka:
+        topics, bootstrap = TopicSettings(), kafka.bootstrap_servers
+        await create_topics(bootstrap, topics, replication=2)
+        producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True)
+        async with reading(settings_of(bootstrap, topics)) as reader:
+            await until(lambda: len(reader.intake.assigned) == 6 and reader.intake.intents_known)
+            await producer.start()
+            try:
+                for number in range(200):
+                    partition = number % 3
+                    written = await producer.send_and_wait(topics.order_shipped, b"v", key=b"k", partition=partition)
+                    end = await reader.intake.shipped_end(partition)
+                    assert end is not None
+                    assert end > written.offset
+            finally:
+                await producer.stop()
+
+
+async def test_lag_is_known_in_records_and_in_seconds(kafka: str, topics: TopicSettings) -> None:
+    """Of what is not finished, not of what is not read: the client itself tells neither."""
+    reader = Reader(settings_of(kafka, topics))
+    unfinished: list[tuple[Record, int]] = []
+    reader.finish = lambda record, epoch: unfinished.append((record, epoch))
+    await write(kafka, topics.order_shipped, each=5)
+    await reader.start()
+    try:
+        await until(lambda: len(reader.taken) == 15)
+        await until(lambda: sum(reader.intake.lag().values()) == 15)
+        first = min(record.timestamp_ms for record in reader.taken if record.partition == 1)
+        assert reader.intake.offsets.oldest_ms(topics.order_shipped, 1) == first
+        for record, epoch in unfinished:
+            reader.intake.finished(record, epoch)
+        await until(lambda: sum(reader.intake.lag().values()) == 0)
+        assert reader.intake.offsets.oldest_ms(topics.order_shipped, 1) is None
+    finally:
+        await reader.stop()
