@@ -224,14 +224,17 @@ async def test_an_acknowledged_record_lies_before_the_end_the_broker_tells(tmp_p
         producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True)
         async with reading(settings_of(bootstrap, topics)) as reader:
             await until(lambda: len(reader.intake.assigned) == 6 and reader.intake.intents_known)
-            await producer.start()
-            try:
-                for number in range(200):
-                    partition = number % 3
+
+            async def one_after_the_other(partition: int) -> None:
+                for _ in range(8):
                     written = await producer.send_and_wait(topics.order_shipped, b"v", key=b"k", partition=partition)
                     end = await reader.intake.shipped_end(partition)
                     assert end is not None
                     assert end > written.offset
+
+            await producer.start()
+            try:
+                await asyncio.gather(*(one_after_the_other(partition) for partition in range(3)))
             finally:
                 await producer.stop()
 
