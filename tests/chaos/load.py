@@ -63,6 +63,8 @@ class Load:
         self._fresh: list[list[Step]] = []
         self._active: list[list[Step]] = []
         self._said: dict[str, list[tuple[Step, bytes]]] = {}
+        self._values: dict[str, bytes] = {}
+        """Event id -> value, once it was said."""
         self._examples = example_records()
 
     async def run(self) -> None:
@@ -77,12 +79,21 @@ class Load:
             if self._chance.random() < _GARBAGE:
                 await self._garbage()
             following = await self._next(following)
-            step = following.pop(0)
+            step = following[0]
             await self._say(step)
+            # Only now: if this is cancelled meanwhile, `finish` says the same once more, a repeat.
+            del following[0]
             if not following:
                 self._active.remove(following)
                 del self._said[step.order]
                 following = None
+
+    async def finish(self) -> None:
+        """After `run` was cancelled: publish the shipments that cancels have announced. They would wait for ever."""
+        for steps in self._active:
+            if any(said.kind == "cancel ahead" for said, _ in self._said.get(steps[0].order, ())):
+                for step in steps:
+                    await self._say(step)
 
     async def _next(self, following: list[Step] | None) -> list[Step]:
         if following is not None and self._chance.random() < _STAY:
@@ -119,7 +130,8 @@ class Load:
             return  # it is switched on when Walmart is back
 
     async def _say(self, step: Step) -> None:
-        value = orjson.dumps(step.event())
+        value = self._values.get(step.event_id) or orjson.dumps(step.event())
+        self._values[step.event_id] = value
         self.steps[value] = step
         await self._publish(step, value, repeat=False)
         said = self._said.setdefault(step.order, [])

@@ -133,7 +133,8 @@ async def _storm(made: Field, say: Say) -> None:
         loading.cancel()
         made.weather.subside()
         async with asyncio.timeout(_SUBSIDE_S):
-            await blowing
+            await asyncio.wait([loading, blowing])
+            await made.load.finish()
 
 
 def _figures(made: Field, evidence: Evidence) -> dict[str, Any]:
