@@ -24,7 +24,7 @@ from worker.gatekeeper import Gatekeeper
 from worker.gauges import refresh
 from worker.guard import ShipmentGuard
 from worker.handling import Handling, Result
-from worker.intake.consumer import Intake, IntakeDoors
+from worker.intake.consumer import FencedError, Intake, IntakeDoors
 from worker.lanes.engine import Engine
 from worker.lanes.gates import Gates
 from worker.lanes.lanes import Entry, Lanes
@@ -90,9 +90,7 @@ class Worker:
             self._publisher,
             self.metrics,
             self.clock,
-            doors=RoomDoors(
-                group_of=self._arrivals.room_group, allowance=self._arrivals.allowance, take_up=self._take_up
-            ),
+            doors=RoomDoors(group_of=self._arrivals.room_group, allowance=self._allowance, take_up=self._take_up),
         )
         self._report = Report(
             self._publisher,
@@ -165,7 +163,10 @@ class Worker:
             self.port = await self._server.start()
             await self._publisher.start()
             await self._room.start()
-            await self._intake.start()
+            try:
+                await self._intake.start()
+            except FencedError as error:
+                raise StoppedError(str(error)) from error
             expect_little()
             log.info("worker_started", port=self.port, group=settings.kafka.group_id)
             await self._work(engine, handling)
@@ -232,7 +233,8 @@ class Worker:
         loop_now = asyncio.get_running_loop().time()
         vitals = self.vitals
         vitals.assigned = self._intake.joined and not self._intake.listener_failed
-        vitals.fatal = vitals.fatal or self._intake.failed
+        vitals.stalled = self._intake.failed
+        vitals.intents_known = self._intake.intents_known
         vitals.misassigned = self._intake.pairing_broken or self._intake.counts_differ
         vitals.table_caught_up = self._room.tail.caught_up
         vitals.producer_up = self._publisher.healthy
@@ -249,6 +251,10 @@ class Worker:
     def _enter(self, entry: Entry[Delivery]) -> None:
         assert self._engine is not None
         self._engine.add(entry)
+
+    def _allowance(self, group: str, now: float) -> int:
+        # An event taken up before the intents are read back would believe Walmart too early.
+        return self._arrivals.allowance(group, now) if self._intake.intents_known else 0
 
     def _take_up(self, taken: TakenUp) -> None:
         self._arrivals.take_up(taken, self._intake.epoch)

@@ -149,7 +149,7 @@ class Handling:
 
     def _heed_intent(self, delivery: Delivery) -> None:
         """Another process (or an earlier life of this one) was about to send something for this event."""
-        found = self._fence.found_intent(delivery.key)
+        found = self._fence.found_intent(delivery.lane)
         if found is None:
             return
         timing, progress = self._settings.timing, delivery.progress

@@ -62,9 +62,9 @@ class Committer:
         """Something new is committable."""
         self._due.set()
 
-    def ended(self, owner: Hashable) -> None:
-        """The owner's event is concluded: its intent is carried no more, from the next commit on."""
-        if self.intents.end(owner):
+    def ended(self, owner: Hashable, offset: int | None = None) -> None:
+        """The owner's event is concluded: its intent is carried on only while reads may be old (see `Intents.end`)."""
+        if self.intents.end(owner, self._clock.now(), offset):
             self._metrics.intents_running.set(self.intents.running())
             self._freed.set()
             self.clean_in(CLEAN_S)
@@ -144,7 +144,7 @@ class Committer:
                 due.setdefault(place, offset)
         # What an earlier owner has left in a partition must be read before it is written over.
         return {
-            place: (offset, self.intents.text(place, now))
+            place: (offset, self.intents.text(place, now, offset))
             for place, offset in due.items()
             if self.intents.is_known(place)
         }

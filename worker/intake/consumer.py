@@ -218,9 +218,9 @@ class Intake:
         """True if records of this number may be handed out: intents read back, and the waiting room caught up."""
         return self.intents_known and self._doors.may_read(partition)
 
-    def found_intent(self, key: str) -> FoundIntent | None:
-        """What an earlier owner left behind for the event of this key."""
-        return self.fence.found_intent(key)
+    def found_intent(self, order: str) -> FoundIntent | None:
+        """What an earlier owner left behind for this order."""
+        return self.fence.found_intent(order)
 
     async def shipped_end(self, partition: int) -> int | None:
         """See `Barrier.shipped_end`."""

@@ -63,7 +63,7 @@ class IntakeFence:
         if delivery is None or place is None or not self._owns(delivery) or self._began_blind(delivery):
             return self._told("not_owner", delivery)
         await self._find_start(place, deadline)
-        if not await self._committer.intend(place, delivery, mark_of(delivery.key), deadline):
+        if not await self._committer.intend(place, delivery, mark_of(delivery.lane), deadline):
             return self._told("refused", delivery)
         if not self._owns(delivery):
             self._committer.ended(delivery)
@@ -71,12 +71,15 @@ class IntakeFence:
         return self._told("taken", delivery)
 
     def ended(self, delivery: Delivery) -> None:
-        """The event is concluded (its result or its waiting record is acknowledged), or let go of: drop its intent."""
-        self._committer.ended(delivery)
+        """The event is concluded: its result or its waiting record is acknowledged."""
+        record = delivery.record
+        # One that came from the waiting room, or from elsewhere than its intent, is not read again by its offset.
+        read_again = delivery.room_place is None and (record.topic, record.partition) == self._place(delivery)
+        self._committer.ended(delivery, record.offset if read_again else None)
 
-    def found_intent(self, key: str) -> FoundIntent | None:
-        """What an earlier owner left behind for the event of this key. None: nothing, or long enough ago."""
-        return self._committer.intents.found(key, self._clock.now())
+    def found_intent(self, order: str) -> FoundIntent | None:
+        """What an earlier owner left behind for this order. None: nothing, or long enough ago."""
+        return self._committer.intents.found(order, self._clock.now())
 
     # --
 
@@ -85,7 +88,7 @@ class IntakeFence:
 
     def _began_blind(self, delivery: Delivery) -> bool:
         """Taken up before its intent was read back: what it was told of Walmart's state was believed too early."""
-        found = self.found_intent(delivery.key)
+        found = self.found_intent(delivery.lane)
         return found is not None and found.found_at > delivery.received_at
 
     def _place(self, delivery: Delivery | None) -> Place | None:

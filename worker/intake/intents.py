@@ -1,8 +1,10 @@
 """What is about to be sent to Walmart, written down in the metadata of offset commits. Pure.
 
-Before a call that leaves units open, the event and the call's deadline are committed with its partition's offset. A
-worker that takes the partition over reads them back, and knows whose answer nobody may have seen. One text of at most
-4,096 bytes (Kafka's default `offset.metadata.max.bytes`) per partition::
+Before a call that leaves units open, the order and the call's deadline are committed with its partition's offset. A
+worker that takes the partition over reads them back, and knows of which orders its reads may show too little: a call
+whose answer nobody has seen, or one that has worked a moment ago (its event, if its offset was not committed yet, and
+any repeat of it would find the units open in an old read). So an intent outlives its event until reads can be believed
+again. One text of at most 4,096 bytes (Kafka's default `offset.metadata.max.bytes`) per partition::
 
     order-sync-intents/1 Wm9vLWJhci1iYXot:1764000012 c29tZS1vdGhlci1r:1764000013
 """
@@ -28,11 +30,13 @@ _HEAD: Final = "order-sync-intents/"
 _VERSION: Final = 1
 _ENTRY: Final = re.compile(r"([A-Za-z0-9_-]{16}):(\d{1,12})", re.ASCII)
 _SHOWN: Final = 40
+_ENTRY_BYTES: Final = 30
+"""At most, with its space."""
 
 
-def mark_of(key: str) -> str:
-    """The short name of an event in the text: 96 bits of its key's hash."""
-    return base64.urlsafe_b64encode(hashlib.sha256(key.encode(errors="surrogatepass")).digest()[:12]).decode()
+def mark_of(order: str) -> str:
+    """The short name of an order in the text: 96 bits of its id's hash."""
+    return base64.urlsafe_b64encode(hashlib.sha256(order.encode(errors="surrogatepass")).digest()[:12]).decode()
 
 
 def write_intents(deadlines: Mapping[str, float]) -> str:
@@ -89,23 +93,47 @@ class _Running:
         return self.written is not None and self.written >= self.deadline
 
 
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """Of an event that is concluded, while reads may still show the order as it was before its call."""
+
+    deadline: float
+    expires_at: float
+    offset: int | None
+    """Of its record, which is read again unless it is committed; None: it lies in the waiting room."""
+
+
 @dataclass(slots=True)
 class _Partition:
     running: dict[Hashable, _Running] = field(default_factory=dict)
+    ended: dict[str, _Ended] = field(default_factory=dict)
     found: dict[str, FoundIntent] = field(default_factory=dict)
+    resume_at: int | None = None
+    """The offset that the latest commit carries: what lies before it is not read again."""
     written: str | None = None
     """The text at the broker; None where that is not known."""
     known: bool = False
     """Read back: before that nothing may be written over it."""
 
-    def deadlines(self) -> dict[str, float]:
-        """What the text should tell; what matters most comes first."""
+    def required(self) -> dict[str, float]:
+        """What the text must tell; what matters most comes first."""
         every: dict[str, float] = {}
         for one in sorted(self.running.values(), key=lambda one: one.written is None):
             every[one.mark] = max(one.deadline, every.get(one.mark, one.deadline))
+        for mark, ended in self.ended.items():
+            if self._is_read_again(ended):
+                every[mark] = max(ended.deadline, every.get(mark, ended.deadline))
         for mark, found in self.found.items():
             every[mark] = max(found.deadline, every.get(mark, found.deadline))
         return every
+
+    def welcome(self) -> list[tuple[str, float]]:
+        """What it should tell where there is room, the latest first: repeats of events that are committed."""
+        ended = [(mark, one.deadline) for mark, one in self.ended.items() if not self._is_read_again(one)]
+        return sorted(ended, key=lambda one: one[1], reverse=True)
+
+    def _is_read_again(self, ended: _Ended) -> bool:
+        return ended.offset is not None and (self.resume_at is None or ended.offset >= self.resume_at)
 
 
 class Intents:
@@ -140,7 +168,7 @@ class Intents:
         self._expire(state, now)
         before = state.running.get(owner)
         state.running[owner] = _Running(mark, deadline, before.written if before is not None else None)
-        if _size(state.deadlines()) <= self.max_bytes:
+        if _size(state.required()) <= self.max_bytes:
             return True
         self._put_back(state, owner, before)
         return False
@@ -162,10 +190,19 @@ class Intents:
         else:
             one.deadline = one.written
 
-    def end(self, owner: Hashable) -> bool:
-        """The owner's event is concluded. True when it had an intent."""
-        ended = [state.running.pop(owner, None) for state in self._partitions.values()]
-        return any(one is not None for one in ended)
+    def end(self, owner: Hashable, now: float, offset: int | None = None) -> bool:
+        """The owner's event is concluded. True when it had an intent.
+
+        It is still told for a while, in any case until the `offset` of its record is committed (None: it is not read
+        again).
+        """
+        had = False
+        for state in self._partitions.values():
+            one = state.running.pop(owner, None)
+            if one is not None:
+                had = True
+                state.ended[one.mark] = _Ended(one.deadline, min(one.deadline, now) + self._keep_s, offset)
+        return had
 
     def running(self) -> int:
         """How many intents are running."""
@@ -190,9 +227,9 @@ class Intents:
         state = self._partitions.get(place)
         return state is not None and state.known
 
-    def found(self, key: str, now: float) -> FoundIntent | None:
-        """The intent an earlier owner left for this event, if it still matters."""
-        mark = mark_of(key)
+    def found(self, order: str, now: float) -> FoundIntent | None:
+        """The intent an earlier owner left for this order, if it still matters."""
+        mark = mark_of(order)
         every = [one for state in self._partitions.values() if (one := state.found.get(mark)) is not None]
         alive = [one for one in every if not self._expired(one, now)]
         return max(alive, key=lambda one: (one.deadline, one.found_at), default=None)
@@ -202,22 +239,29 @@ class Intents:
         return sum(len(state.found) for state in self._partitions.values())
 
     def next_expiry(self) -> float | None:
-        """When the next found intent ceases to matter."""
+        """When the next found or ended intent ceases to matter."""
         every = [self._expiry(one) for state in self._partitions.values() for one in state.found.values()]
+        every += [one.expires_at for state in self._partitions.values() for one in state.ended.values()]
         return min(every, default=None)
 
     # -- commits
 
-    def text(self, place: Place, now: float) -> str:
-        """What the next commit of the partition carries."""
+    def text(self, place: Place, now: float, resume_at: int | None = None) -> str:
+        """What the next commit of the partition carries, with this offset (None: the one before)."""
         state = self._partitions.get(place)
         if state is None:
             return ""
+        if resume_at is not None:
+            state.resume_at = resume_at
         self._expire(state, now)
-        deadlines = state.deadlines()
+        deadlines = state.required()
         while _size(deadlines) > self.max_bytes:
             # Only where the broker takes less than it did: offsets must go on all the same.
             deadlines.popitem()
+        for mark, deadline in state.welcome():
+            if _size(deadlines) + _ENTRY_BYTES > self.max_bytes:
+                break
+            deadlines[mark] = max(deadline, deadlines.get(mark, deadline))
         return write_intents(deadlines)
 
     def unwritten(self, now: float) -> list[Place]:
@@ -252,6 +296,8 @@ class Intents:
     def _expire(self, state: _Partition, now: float) -> None:
         for mark in [mark for mark, one in state.found.items() if self._expired(one, now)]:
             del state.found[mark]
+        for mark in [mark for mark, ended in state.ended.items() if now >= ended.expires_at]:
+            del state.ended[mark]
 
     def _expired(self, one: FoundIntent, now: float) -> bool:
         return now >= self._expiry(one)

@@ -51,6 +51,10 @@ class Vitals:
     """The consumer holds an assignment (also an empty one: more replicas than partitions)."""
     table_caught_up: bool = False
     """The dead-letter partitions are read to the end they had at assignment."""
+    intents_known: bool = True
+    """What the earlier owners of our partitions were about to send is read back."""
+    stalled: str | None = None
+    """Nothing moves although the broker answers, and a new consumer did not help. Ends by itself when things move."""
     misassigned: bool = False
     """The two input topics' partitions do not go together: some cancellations are left in Kafka."""
     producer_up: bool = False
@@ -89,13 +93,14 @@ class Vitals:
 def judge(vitals: Vitals, now: float) -> Health:
     """The judgement at `now` (epoch seconds)."""
     not_live = [f"the {name} loop has not turned for {seconds:.0f} s" for name, seconds in vitals.silent(now).items()]
-    if vitals.fatal is not None:
-        not_live.append(vitals.fatal)
+    not_live += [reason for reason in (vitals.fatal, vitals.stalled) if reason is not None]
     not_ready = list(not_live)
     if vitals.stopping:
         not_ready.append("stopping")
     if not vitals.assigned:
         not_ready.append("no assignment from the consumer group yet")
+    elif not vitals.intents_known:
+        not_ready.append("the intents of the partitions' earlier owners are not read back yet")
     elif not vitals.table_caught_up:
         not_ready.append("the dead-letter topic is not read to its end yet")
     if vitals.misassigned:

@@ -102,7 +102,7 @@ async def test_an_event_that_was_taken_up_before_its_intent_was_found_is_not_sen
 ) -> None:
     """Nobody told it to doubt an old read. Read afterwards, it was told."""
     world, _ = await ready()
-    world.intake.intents.read_back((SHIPPED, 1), write_intents({mark_of("k"): NOW + 3}), NOW)
+    world.intake.intents.read_back((SHIPPED, 1), write_intents({mark_of(delivery(world).lane): NOW + 3}), NOW)
     one = delivery(world)
     one.received_at = received_at
     assert await intend(world, one) == may

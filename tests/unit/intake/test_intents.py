@@ -63,7 +63,7 @@ def test_the_text_never_exceeds_the_limit_and_the_rest_waits_its_turn(limit: int
     text = intents.text(PLACE, NOW)
     assert len(text.encode()) <= limit
     assert len(read_intents(text)[0]) == len(added) > 0
-    assert intents.end(added[0])
+    assert intents.end(added[0], NOW)
     assert intents.add(PLACE, "next", mark_of("next"), NOW + 10, NOW)
 
 
@@ -105,14 +105,39 @@ def test_a_withdrawn_intent_leaves_an_earlier_one_standing() -> None:
     assert intents.text(PLACE, NOW) == first
 
 
-def test_a_duplicate_that_ends_does_not_drop_the_other_ones_intent() -> None:
-    """Two deliveries of one event have one mark: each drops its own."""
+def test_one_that_ends_does_not_drop_the_other_ones_intent() -> None:
+    """Two events of one order have one mark: each drops its own."""
     intents = book()
     intents.add(PLACE, "first", mark_of("k"), NOW + 10, NOW)
     intents.add(PLACE, "second", mark_of("k"), NOW + 12, NOW)
-    assert intents.end("second")
-    assert not intents.end("second")
-    assert read_intents(intents.text(PLACE, NOW))[0] == {mark_of("k"): NOW + 10}
+    assert intents.end("second", NOW)
+    assert not intents.end("second", NOW)
+    assert mark_of("k") in read_intents(intents.text(PLACE, NOW + 1_000))[0]
+
+
+def test_an_ended_intent_is_told_while_reads_may_be_old() -> None:
+    """Killed right after its result, before its offset was committed: the next owner must doubt what it reads."""
+    intents = book()
+    intents.add(PLACE, "me", mark_of("k"), NOW + 10, NOW)
+    intents.end("me", NOW + 1, offset=9)
+    assert mark_of("k") in intents.text(PLACE, NOW + 1, resume_at=9)
+    assert mark_of("k") in intents.text(PLACE, NOW + 1, resume_at=10), "a repeat of the event may come"
+    assert intents.next_expiry() == NOW + 1 + 40
+    assert intents.text(PLACE, NOW + 41) == ""
+
+
+def test_where_there_is_no_room_those_that_are_read_again_come_first() -> None:
+    intents = book()
+    for number in range(145):
+        intents.add(PLACE, number, mark_of(str(number)), NOW + 10, NOW)
+        intents.end(number, NOW, offset=number)
+    assert len(read_intents(intents.text(PLACE, NOW, resume_at=0))[0]) == 145
+    assert not intents.add(PLACE, "next", mark_of("next"), NOW + 10, NOW)
+    intents.text(PLACE, NOW, resume_at=100)
+    assert intents.add(PLACE, "next", mark_of("next"), NOW + 10, NOW)
+    told = read_intents(intents.text(PLACE, NOW))[0]
+    assert {mark_of("next"), *(mark_of(str(number)) for number in range(100, 145))} <= set(told)
+    assert len(told) == 145
 
 
 def test_found_intents_are_carried_on_until_they_expire() -> None:
@@ -165,5 +190,5 @@ def test_what_belongs_to_an_older_assignment_is_ignored() -> None:
     intents.carried(PLACE, "")
     intents.doubtful(PLACE)
     assert intents.read_back(PLACE, "x", NOW) is None
-    assert not intents.end("me")
+    assert not intents.end("me", NOW)
     assert intents.text(PLACE, NOW) == ""
