@@ -19,7 +19,7 @@ from typing import Any, Final
 _HASHES: Final = "PYTHONHASHSEED"
 _BATCH: Final = 10
 """Seeds that a child process takes at once."""
-_BATCHES_PER_CHILD: Final = 10
+_BATCHES_PER_POOL: Final = 40
 _SHOWN: Final = 3
 """Failing seeds whose history is printed."""
 
@@ -113,11 +113,10 @@ def _all(first: int, runs: int, jobs: int) -> Iterator[Any]:
             yield from run_many(batch)
         return
     # Fresh processes now and then: what killed workers held is never quite given back.
-    with ProcessPoolExecutor(
-        jobs, multiprocessing.get_context("spawn"), max_tasks_per_child=_BATCHES_PER_CHILD
-    ) as pool:
-        for rans in pool.map(run_many, batches):
-            yield from rans
+    for start in range(0, len(batches), _BATCHES_PER_POOL):
+        with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+            for rans in pool.map(run_many, batches[start : start + _BATCHES_PER_POOL]):
+                yield from rans
 
 
 def _print(total: Total, wall_s: float, *, shrink: bool) -> None:

@@ -135,6 +135,8 @@ class Judge:
             return
         if message.is_guarded and any(other.misplaced for other in scenario.orders.values()):
             return
+        if order.guarded_cancel and order.misplaced:
+            return  # the barrier looks in the wrong place, and need not know it
         if any(
             other.final is not None and other.final[1] == "failed"
             for topic in INPUTS
@@ -319,7 +321,8 @@ class Judge:
                     cancelled[place] += line["quantity"]
         if not shipped <= commerce.shipped:
             self.violation(f"{order.id}: charged {dict(shipped)}, shipped were {dict(commerce.shipped)}")
-        if not cancelled <= commerce.cancelled:
+        blind = order.guarded_cancel and order.misplaced
+        if not cancelled <= commerce.cancelled and not blind:
             self.violation(f"{order.id}: cancelled {dict(cancelled)}, by commerce {dict(commerce.cancelled)}")
         if not under <= commerce.told:
             self.violation(f"{order.id}: charged {dict(under)}, told {dict(commerce.told)}")

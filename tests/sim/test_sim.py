@@ -14,7 +14,7 @@ import pytest
 
 from schemas import deadletter
 from tests.sim import simulation
-from tests.sim.clients import FakeConsumer, FakeProducer
+from tests.sim.clients import FakeProducer
 from tests.sim.scenario import DEAD_LETTERS, RESULTS, Scenario, make
 from tests.sim.simulation import Ran, run
 from worker.intake.offsets import Offsets
