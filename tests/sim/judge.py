@@ -18,6 +18,9 @@ from worker.sync.tracking import canonical
 
 INPUTS: Final = (SHIPPED, CANCELLED)
 
+ENOUGH_QUIET_S: Final = 60.0
+"""So long after the last fault nothing may be given up any more: every wait is shorter here."""
+
 State = dict[str, tuple[int, int, dict[str, int]]]
 """Place of an order -> open units, cancelled units, units by canonical tracking number."""
 
@@ -128,8 +131,13 @@ class Judge:
         order = scenario.orders[message.order]
         give_up_s = scenario.settings.timing.give_up_after_hours * 3600
         first = min(other.published_at for other in self.by_key[message.identity])
-        if self.cluster.loop.time() - first >= give_up_s:
+        now = self.cluster.loop.time()
+        if now - first >= give_up_s:
             self.history.count("given up")
+            calm_s = now - 1_000 - scenario.quiet_at
+            if calm_s < ENOUGH_QUIET_S or (code == "waiting_for_shipments" and scenario.quirks):
+                return
+            self.violation(f"{message.what}: given up with {code} although all has been well for {calm_s:.0f} s")
             return
         if "bare_400" in scenario.weather_kinds and code in ("walmart_refused", "walmart_refused_without_cause"):
             return

@@ -118,11 +118,11 @@ def eager_offsets(patch: pytest.MonkeyPatch) -> None:
     """The highest offset seen is committed."""
 
     def to_commit(offsets: Offsets, *_: Any, **__: Any) -> dict[tuple[str, int], int]:
-        return {
+        furthest = {
             place: state.started[-1][0] + 1 if state.started else state.next_offset
             for place, state in offsets._partitions.items()
-            if state.started or state.next_offset is not None
-        }  # type: ignore[misc]
+        }
+        return {place: offset for place, offset in furthest.items() if offset is not None}
 
     patch.setattr(Offsets, "to_commit", to_commit)
 
