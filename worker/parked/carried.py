@@ -53,7 +53,7 @@ def carry(delivery: Delivery, now: float) -> Carried:
     return _bounded(
         replace(
             doubts(progress),
-            counts_from=delivery.received_at if delivery.replay_number else 0.0,
+            counts_from=delivery.replayed_at if delivery.replay_number else 0.0,
             happened_at=max(0.0, delivery.happened_at),
             told_retrying=delivery.told_retrying,
             parked_at=now,
@@ -79,11 +79,13 @@ def restore(delivery: Delivery, about: DeadLetterHeaders, now: float, read_lag_s
     delivery.room_state = about.state
     delivery.room_code = about.code if about.code in ERRORS else "internal"
     delivery.replay_number = about.replay_number
+    delivery.replayed_at = now if about.replay_number else 0.0
     delivery.first_seen = about.first_seen if about.first_seen is not None else delivery.first_seen
     delivery.first_parked = about.first_parked if about.state == "waiting" else None
     delivery.next_try = about.next_try or 0.0
     delivery.progress.attempts = about.attempts
-    delivery.progress.paused_s = about.paused_seconds
+    # A replay has its own time; what was paused before it began has no part in that.
+    delivery.progress.paused_s = about.paused_seconds if about.state == "waiting" else 0.0
     if about.story:
         delivery.progress.story.restore(list(about.story))
     if about.confirmed is not None:
@@ -120,7 +122,7 @@ def _restore_wait(delivery: Delivery, about: DeadLetterHeaders, carried: Carried
     if about.code == PAUSED and carried.parked_at:
         progress.paused_s += max(0.0, now - carried.parked_at)
     if about.replay_number and carried.counts_from:
-        delivery.received_at = carried.counts_from
+        delivery.replayed_at = carried.counts_from
     delivery.told_retrying = carried.told_retrying
     progress.failed_tries = carried.failed_tries
     progress.waits = carried.waits

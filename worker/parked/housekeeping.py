@@ -16,8 +16,6 @@ from worker.parked.writer import Writer
 
 log = structlog.get_logger()
 
-MARKER_DAYS: Final = 30
-"""How long a number stays known as corrected away."""
 HEARTBEAT_S: Final = 86_400
 """A quiet partition is never compacted, so settled records (with buyers' addresses) would linger: write once a day."""
 HOUSEKEEPING_S: Final = 600.0
@@ -44,7 +42,7 @@ class Housekeeping:
         """Forget markers older than 30 days; write a heartbeat where a partition was quiet for a day."""
         now = self._clock.now()
         for row in self._table.markers(ready):
-            if now - row.written_at > MARKER_DAYS * 86_400:
+            if now > row.expires_at:
                 place = await self._writer.write(row.key, None, [], row.partition)
                 self._table.wrote(row.key, None, place, now)
         for partition in ready:

@@ -316,6 +316,3 @@ def _came_before(row: Unfinished, record: Record) -> bool:
     if (row.topic, row.partition) == (record.topic, record.partition):
         return row.source_offset < record.offset
     return row.event_time < record.timestamp_ms / 1000
-
-
-Replay = TakenUp

@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 POLL_S = 0.2
 RETRY_S = 1.0
-FETCH_BYTES = 1_048_576
+FETCH_BYTES = 524_288
 BATCH_RECORDS = 500
 
 

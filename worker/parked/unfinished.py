@@ -22,6 +22,8 @@ PAUSED: Final = "paused"
 """Error code of what waits because a person has paused its account or store: such time does not count."""
 WAITS_FOR_SHIPMENTS: Final = "waiting_for_shipments"
 NEVER: Final = math.inf
+MARKER_DAYS: Final = 30
+"""How long a number stays known as corrected away."""
 _DIGEST_BITS: Final = (1 << 60) - 1
 
 
@@ -70,6 +72,7 @@ class Unfinished:
     """Empty: the event names none that could be read; it waits behind nobody."""
     store: str
     shipment: str | None
+    """Dead letters: a later success of this shipment closes them."""
     ships: bool
     """A shipment: it may pass cancels that wait for shipments."""
     digest: int
@@ -82,8 +85,6 @@ class Unfinished:
     """The original key; kept only where the order is not known."""
     event_time: float = 0.0
     """Epoch seconds: dead letters: of the event's record; markers: of the correcting event."""
-    written_at: float = 0.0
-    """Markers: epoch seconds of the record."""
     first_parked: int = 0
     """Offset of the first `waiting` record of the event: its age among its order's."""
     next_try: float = 0.0
@@ -91,7 +92,7 @@ class Unfinished:
     late_at: float = NEVER
     """Epoch seconds when it is to be told that it is late."""
     expires_at: float = NEVER
-    """Epoch seconds when it is given up; who has the least time left comes up first."""
+    """Epoch seconds when it is given up (markers: forgotten); who has the least time left comes up first."""
     stage: Stage = field(default=Stage.IDLE, compare=False, repr=False)
 
     @property
@@ -109,14 +110,22 @@ class Unfinished:
         """Its age among the fronts of its order's topics."""
         return self.first_parked, self.partition
 
-    def deadline_after(self, now: float) -> float:
-        """When next something must happen to it even though nothing may be sent; `NEVER` if nothing must."""
-        given_up_at = NEVER if self.code == PAUSED else self.expires_at
-        return min((at for at in (self.late_at, given_up_at) if at > now), default=NEVER)
+    @property
+    def given_up_at(self) -> float:
+        """Epoch seconds when it comes up whatever its account says. Never while it is paused."""
+        return NEVER if self.code == PAUSED or self.state != "waiting" else self.expires_at
+
+    @property
+    def due_at(self) -> float:
+        """Epoch seconds when it comes up once it stands at the front of its order."""
+        return min(self.next_try, self.given_up_at)
+
+    def __lt__(self, other: Unfinished) -> bool:
+        return (self.offset, self.partition) < (other.offset, other.partition)
 
     def is_expired(self, now: float) -> bool:
-        """Its time to give up has come. Never while it is paused."""
-        return self.state == "waiting" and self.code != PAUSED and now >= self.expires_at
+        """Its time to give up has come."""
+        return now >= self.given_up_at
 
 
 def digest_of(value: bytes | None) -> int:
@@ -138,7 +147,7 @@ def row_of(
         code=sys.intern(about.code or ""),
         order=about.order or "",
         store=sys.intern(about.store or ""),
-        shipment=about.shipment,
+        shipment=about.shipment if about.state == "dead" else None,
         ships=ships,
         digest=digest_of(value),
         replay_number=about.replay_number,
@@ -149,7 +158,8 @@ def row_of(
     )
     if about.state in ("dead", "corrected"):
         row.event_time = (about.timestamp_ms or 0) / 1000
-        row.written_at = written_at if about.state == "corrected" else 0.0
+        if about.state == "corrected":
+            row.expires_at = written_at + MARKER_DAYS * 86_400
     elif about.state == "replay":
         row.expires_at = written_at + rules.give_up_s
     else:

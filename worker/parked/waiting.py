@@ -26,6 +26,7 @@ AGAIN_S: Final = 1.0
 MOST_LATE: Final = 200
 """Rows in memory at one moment only to be told late."""
 _SWEEP_ABOVE: Final = 1_000
+_REPLAY_S: Final = 60.0
 
 
 class Waiting:
@@ -41,7 +42,7 @@ class Waiting:
         """Rows with the state `waiting`."""
         self._active: set[int] = set()
         self._tries = Timers()
-        self._deadlines = Timers()
+        self._lates = Timers()
         self._ready: dict[tuple[str, bool], Timers] = {}
         """By store and whether it ships (other gates): who comes up as soon as there is room, least time left first."""
         self._late: deque[Unfinished] = deque()
@@ -142,8 +143,10 @@ class Waiting:
 
     def next_at(self) -> float | None:
         """When the next row's time comes; None: none has one. Rows that only wait for room are not counted."""
-        firsts = [self._tries.first(_waits), self._deadlines.first(_not_gone)]
-        return min((first[0] for first in firsts if first is not None), default=None)
+        firsts = [self._tries.first(_waits), self._lates.first(_not_gone)]
+        firsts += [ready.first(self._is_ready) for ready in self._ready.values()]
+        times = (first[0] for first in firsts if first is not None)
+        return min((at for at in times if at < NEVER), default=None)
 
     @property
     def has_ready(self) -> bool:
@@ -153,8 +156,8 @@ class Waiting:
     # -- inside
 
     def _begin(self, row: Unfinished, now: float) -> None:
-        if row.state == "waiting" and row.deadline_after(0.0) < NEVER:
-            self._deadlines.push(row.deadline_after(0.0), row)
+        if row.late_at < NEVER:
+            self._lates.push(row.late_at, row)
         if row.stage is Stage.IDLE and self.is_front(row):
             self._schedule(row, now)
 
@@ -166,8 +169,8 @@ class Waiting:
                 self._schedule(row, now)
 
     def _schedule(self, row: Unfinished, now: float) -> None:
-        if row.next_try > now and not row.is_expired(now):
-            self._tries.push(row.next_try, row)
+        if row.due_at > now:
+            self._tries.push(row.due_at, row)
         else:
             self._come_up(row, now)
 
@@ -179,24 +182,26 @@ class Waiting:
         ready = self._ready.get((row.store, row.ships))
         if ready is None:
             ready = self._ready[row.store, row.ships] = Timers()
-        ready.push(row.expires_at, row)
+        ready.push(_urgency(row), row)
 
     def _ring(self, now: float) -> None:
         while (first := self._tries.first(_waits)) is not None and first[0] <= now:
             row = self._tries.pop()
             if self.is_front(row):
                 self._come_up(row, now)
-        while (first := self._deadlines.first(_not_gone)) is not None and first[0] <= now:
-            row = self._deadlines.pop()
-            if row.stage is Stage.TAKEN:
-                continue
-            if now >= row.late_at:
+        while (first := self._lates.first(_not_gone)) is not None and first[0] <= now:
+            row = self._lates.pop()
+            if row.stage is not Stage.TAKEN:
                 self._late.append(row)
-            if row.is_expired(now) and self.is_front(row):
-                self._expired.append(row)
-            following = row.deadline_after(now)
-            if following < NEVER:
-                self._deadlines.push(following, row)
+        for ready in self._ready.values():
+            while (first := ready.first(self._is_ready)) is not None and first[0] <= now:
+                row = ready.pop()
+                if row.is_expired(now):
+                    row.stage = Stage.IDLE
+                    self._expired.append(row)
+                else:
+                    # A replay that nobody had room for stays among the first.
+                    ready.push(now + _REPLAY_S, row)
 
     def _take_overdue(
         self, queue: deque[Unfinished], why: Why, now: float, most: int, taken: list[tuple[Unfinished, Why]]
@@ -245,10 +250,15 @@ class Waiting:
 
     def _sweep(self) -> None:
         self._gone = 0
-        for timers in (self._tries, self._deadlines, *self._ready.values()):
+        for timers in (self._tries, self._lates, *self._ready.values()):
             timers.sweep()
         self._late = deque(row for row in self._late if row.stage is not Stage.GONE)
         self._expired = deque(row for row in self._expired if row.stage is not Stage.GONE)
+
+
+def _urgency(row: Unfinished) -> float:
+    """When it has to come up whatever its account says: who has the least time left comes first."""
+    return row.expires_at if row.state == "replay" else row.given_up_at
 
 
 def _waits(row: Unfinished) -> bool:

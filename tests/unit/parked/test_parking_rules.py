@@ -423,7 +423,6 @@ async def test_parking_that_is_not_acknowledged_raises_and_may_be_repeated(world
 async def test_a_replay_comes_up_with_everything_that_is_known(world: World) -> None:
     event = ship("e", first_seen=NOW - 7_200)
     event.progress.attempts = 6
-    event.progress.paused_s = 60.0
     event.progress.restore([("1", 2, "1Z")])
     event.progress.story.add(NOW, "received")
     await world.room.put_dead(event, FAILED)
@@ -437,7 +436,7 @@ async def test_a_replay_comes_up_with_everything_that_is_known(world: World) -> 
         3,
         "carrier_unmapped",
     )
-    assert (again.first_seen, again.progress.attempts, again.progress.paused_s) == (NOW - 7_200, 6, 60.0)
+    assert (again.first_seen, again.progress.attempts) == (NOW - 7_200, 6)
     assert again.progress.confirmed == event.progress.confirmed
     assert again.progress.story.steps() == [(NOW, "received")]
     assert world.room.may_run(again)
@@ -456,7 +455,7 @@ async def test_a_replay_that_waits_long_is_parked_with_its_number_and_its_own_ti
     world.clock.time += 60
     (taken,) = await world.come_up()
     parked = back(taken, world)
-    assert (taken.why, parked.replay_number, parked.received_at) == ("turn", 1, NOW)
+    assert (taken.why, parked.replay_number, parked.replayed_at) == ("turn", 1, NOW)
     await world.room.put_waiting(parked, DOWN, NOW + 9 * GIVE_UP_S)
     world.clock.time = NOW + GIVE_UP_S
     assert [taken.why for taken in await world.come_up()] == ["expired"]
@@ -486,6 +485,29 @@ async def test_a_replay_waits_for_its_accounts_gate_without_being_in_memory(worl
     world.allowed["account-of-us"] = 0
     world.follow()
     assert await world.come_up() == []
+    world.allowed["account-of-us"] = 1
+    assert [taken.why for taken in await world.come_up()] == ["replay"]
+
+
+async def test_time_paused_before_a_replay_has_no_part_in_the_replays_own_time(world: World) -> None:
+    event = ship("e")
+    event.progress.paused_s = 9 * GIVE_UP_S
+    await world.room.put_dead(event, FAILED)
+    await ask_replay(world, event.key)
+    world.follow()
+    (taken,) = await world.come_up()
+    assert taken.about.paused_seconds == 9 * GIVE_UP_S
+    assert back(taken, world).progress.paused_s == 0.0
+
+
+async def test_a_replay_that_waits_for_days_still_comes_up_as_one(world: World) -> None:
+    await world.room.put_dead(ship("e"), FAILED)
+    await ask_replay(world, f"{SHIPPED}|/s|e")
+    world.allowed["account-of-us"] = 0
+    world.follow()
+    for _ in range(3):
+        world.clock.time += 2 * GIVE_UP_S
+        assert await world.come_up() == []
     world.allowed["account-of-us"] = 1
     assert [taken.why for taken in await world.come_up()] == ["replay"]
 

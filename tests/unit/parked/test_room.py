@@ -11,7 +11,8 @@ from worker.delivery import Place
 from worker.errors import Failure
 from worker.kafka import NotPublishedError
 from worker.outcome import ConfirmedUnits, Verdict
-from worker.parked.housekeeping import HEARTBEAT_S, MARKER_DAYS
+from worker.parked.housekeeping import HEARTBEAT_S
+from worker.parked.unfinished import MARKER_DAYS
 
 T = SETTINGS.topics.order_shipped
 FAILED = Verdict(

@@ -173,4 +173,4 @@ def test_a_hundred_thousand_overruled_rows_are_not_kept() -> None:
         waiting.remove(old, NOW)
         old = new
     kept: Any = waiting
-    assert len(kept._tries) + len(kept._deadlines) < 5_000
+    assert len(kept._tries) + len(kept._lates) < 5_000
