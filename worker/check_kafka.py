@@ -19,6 +19,7 @@ from worker.topics import TopicSpec, mismatches, topic_specs
 
 _REACH = "Check kafka.bootstrap_servers, security_protocol, the credentials and the network."
 _GROUP_TRIES = 10
+_HOUR_MS = 3_600_000
 _GROUP_PAUSE_S = 0.5
 _TOPICS = "Create the topics as deploy/topics/ describes them."
 
@@ -137,7 +138,7 @@ def judge(settings: Settings, seen: ClusterSeen | str) -> list[Finding]:
     if isinstance(seen, str):
         return [mistake("kafka", f"{servers} cannot be used: {seen}", _REACH)]
     findings = [ok("kafka", f"{servers} answers; brokers: {seen.brokers}")]
-    longest_wait_ms = int(settings.timing.give_up_after_hours * 3_600_000)
+    longest_wait_ms = int(settings.timing.give_up_after_hours * _HOUR_MS)
     for spec in topic_specs(settings.topics, settings.kafka):
         topic = seen.topics.get(spec.name)
         if topic is None:
@@ -168,8 +169,21 @@ def _judge_topic(spec: TopicSpec, topic: TopicSeen, longest_wait_ms: int) -> lis
     if spec.role != "input":
         findings += _judge_copies(subject, topic.replication, int(topic.config.get("min.insync.replicas", "1")))
     if not findings:
-        findings.append(ok(subject, f"partitions: {topic.partitions}, replicas: {topic.replication}"))
+        told = f"partitions: {topic.partitions}, replicas: {topic.replication}"
+        findings.append(ok(subject, told + _kept(spec, topic.config, longest_wait_ms / _HOUR_MS)))
     return findings
+
+
+def _kept(spec: TopicSpec, config: Mapping[str, str], longest_wait_hours: float) -> str:
+    """How long records stay, held against the longest wait."""
+    wait = f"timing.give_up_after_hours = {longest_wait_hours:g}"
+    if spec.role == "input":
+        kept = int(config.get("retention.ms", "-1"))
+        return f"; kept {'for ever' if kept < 0 else f'{kept / _HOUR_MS:g} h'}, longer than an event waits ({wait})"
+    if spec.role == "dead_letter":
+        lag = int(config.get("max.compaction.lag.ms", spec.config["max.compaction.lag.ms"])) / _HOUR_MS
+        return f"; compacted alone: what waits is kept until it is settled ({wait}), then about {lag:g} h"
+    return ""
 
 
 def _judge_copies(subject: str, replication: int, in_sync: int) -> list[Finding]:

@@ -134,6 +134,9 @@ def test_retention_is_held_against_the_longest_wait() -> None:
     seen = configured(healthy(settings()), "commerce.order-shipped.v1", retention_ms=str(30 * 3_600_000))
     assert levels(judge(settings(), seen), "mistake") == []
     assert len(levels(judge(settings(timing={"give_up_after_hours": 30}), seen), "mistake")) == 1
+    told = levels(judge(settings(), seen), "ok")
+    assert any("kept 30 h, longer than an event waits (timing.give_up_after_hours = 24)" in one for one in told)
+    assert any("what waits is kept until it is settled" in one and "then about 12 h" in one for one in told)
 
 
 @pytest.mark.parametrize(
