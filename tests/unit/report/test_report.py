@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.unit.parked.test_room import FAILED, FixedClock, delivery
+from tests.unit.parked.parked_world import FixedClock, delivery
 from worker.delivery import Delivery, Place
+from worker.errors import Failure
 from worker.kafka import NotPublishedError
 from worker.outcome import Verdict
 from worker.report.report import Report
@@ -48,6 +49,7 @@ class World:
 
 
 DONE = Verdict("ship", "applied")
+FAILED = Verdict("ship", "partly_applied", Failure("carrier_unmapped", "no name"))
 REPLAYED = {"room_place": Place(2, 7), "replay_number": 1, "room_code": "carrier_unmapped"}
 
 

@@ -1,0 +1,93 @@
+"""Doors of the waiting room, and what the guard is told of memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from schemas.cloudevents import CloudEvent, to_headers_binary, to_value
+from schemas.events import ORDER_SHIPPED_TYPE
+from worker.app import Worker
+from worker.delivery import Delivery, Record
+from worker.gatekeeper import account_gate, call_gate
+from worker.settings import Settings
+
+NOW = 1_795_000_000.0
+SETTINGS = Settings.model_validate(
+    {
+        "accounts": {"main": {"client_id": "c", "client_secret": "s"}},
+        "stores": {"us": {"account": "main"}},
+        "limits": {"max_queued_events": 10, "max_queued_events_per_account": 4},
+    }
+)
+DATA = {
+    "store": "us",
+    "purchase_order_id": "PO1",
+    "commerce_order_id": "100",
+    "shipment_id": "S1",
+    "shipped_at": "2026-11-20T15:03:58Z",
+    "packages": [{"carrier": {"code": "ups"}, "tracking_number": "1Z", "items": [{"line_number": "1", "quantity": 1}]}],
+}
+
+
+class World:
+    def __init__(self) -> None:
+        self.worker: Any = Worker(SETTINGS)
+        self.arrivals = self.worker._arrivals
+        self.arrivals._add = self.worker._lanes.add
+        self.gates = self.worker._gates
+
+    def accept(self, offset: int, order: str = "PO1", value: bytes | None = None) -> Delivery:
+        data = {**DATA, "purchase_order_id": order}
+        headers = tuple(to_headers_binary(CloudEvent(f"e{offset}", "/s", ORDER_SHIPPED_TYPE, None, data, "binary")))
+        value = to_value(data) if value is None else value
+        record = Record(SETTINGS.topics.order_shipped, 0, offset, int(NOW * 1000), order.encode(), value, headers)
+        self.arrivals.accept(self.worker._intake, record, 0)
+        delivery: Delivery = list(self.worker._lanes)[-1].item
+        return delivery
+
+    def allowed(self) -> int:
+        allowed: int = self.arrivals.allowance(self.arrivals.room_group("us", True), NOW)
+        return allowed
+
+
+def test_an_account_may_take_up_what_is_left_of_its_share() -> None:
+    world = World()
+    assert world.allowed() == 4
+    for offset in range(3):
+        world.accept(offset, f"PO{offset}")
+    assert world.allowed() == 1
+    world.accept(3, "PO3")
+    assert world.allowed() == 0
+
+
+def test_nothing_is_taken_up_at_a_closed_gate_and_one_where_it_trickles() -> None:
+    world = World()
+    for gate in (account_gate("main"), call_gate("main", "ship")):
+        world.gates.close(gate, "credentials_rejected", NOW + 15, NOW)
+        assert world.allowed() == 0
+        world.gates.open(gate)
+    world.gates.close(account_gate("main"), "credentials_rejected", NOW - 1, NOW - 16)
+    assert world.allowed() == 1, "its probe is due"
+
+
+def test_a_shipment_of_the_order_is_seen_while_it_is_in_memory() -> None:
+    world = World()
+    asking = Record(SETTINGS.topics.order_cancelled, 0, 0, 0, b"PO1", b"{}", ())
+    assert not world.arrivals.in_memory(asking, "PO1")
+    world.accept(0)
+    assert world.arrivals.in_memory(asking, "PO1")
+    assert not world.arrivals.in_memory(asking, "PO2")
+    world.worker._lanes.settle(next(iter(world.worker._lanes)))
+    assert not world.arrivals.in_memory(asking, "PO1")
+
+
+def test_what_could_not_be_read_is_seen_by_its_key() -> None:
+    """Its bytes named no order; its key is the order's, as commerce makes it."""
+    world = World()
+    asking = Record(SETTINGS.topics.order_cancelled, 0, 0, 0, b"PO1", b"{}", ())
+    broken = world.accept(0, value=b"{")
+    assert broken.refusal is not None
+    assert world.arrivals.in_memory(asking, "PO1")
+    world.arrivals.forget(broken)
+    world.worker._lanes.settle(next(iter(world.worker._lanes)))
+    assert not world.arrivals.in_memory(asking, "PO1")
