@@ -243,7 +243,7 @@ def _waiting_room(settings: Settings) -> list[Finding]:
     queued = int(limits.max_queued_bytes * _SHIPPED_RESERVE) >> 20
     parked = limits.max_parked_events * _PARKED_ROW_BYTES >> 20
     text = (
-        f"{named(settings, 'limits.max_parked_events')}: so many waiting events, about 1 kB each, may this worker have; "
+        f"{named(settings, 'limits.max_parked_events')}: so many waiting events, about 1 kB each, may a worker have; "
         "then nothing more is parked, intake pauses, and the backlog stays in Kafka"
     )
     memory = (
