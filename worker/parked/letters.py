@@ -49,9 +49,13 @@ def _letter(
     first_parked: int | None = None,
 ) -> DeadLetterHeaders:
     record = delivery.record
-    # Taken for absent, what cannot be read would let a later replay send again what Walmart has confirmed.
-    unreadable = delivery.refusal is not None and delivery.refusal.code == UNREADABLE
-    units = tuple(Confirmed(unit.line_number, unit.quantity, unit.tracking_number) for unit in confirmed)
+    units: tuple[Confirmed, ...] | None = tuple(
+        Confirmed(unit.line_number, unit.quantity, unit.tracking_number) for unit in confirmed
+    )
+    told: Carried | None = progress
+    if delivery.refusal is not None and delivery.refusal.code == UNREADABLE:
+        # Taken for absent, what cannot be read would let a later replay send again what Walmart has confirmed.
+        units, told = (units, None) if units else (None, told)
     return DeadLetterHeaders(
         state=state,
         key=record.key,
@@ -66,8 +70,8 @@ def _letter(
         timestamp_ms=record.timestamp_ms,
         first_seen=delivery.first_seen,
         attempts=delivery.progress.attempts,
-        confirmed=None if unreadable else units,
-        progress=progress,
+        confirmed=units,
+        progress=told,
         next_try=next_try,
         first_parked=first_parked,
         paused_seconds=delivery.progress.paused_s,
