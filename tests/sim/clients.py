@@ -129,6 +129,7 @@ class FakeConsumer(_Client):
         self._member: Member | None = None
         self._generation = -1
         self._commits = asyncio.Lock()
+        self._commit_at = 0.0
         self._rejoin = True
         self._last_end: dict[TopicPartition, int] = {}
         self._coordinator = SimpleNamespace(
@@ -467,6 +468,9 @@ class FakeConsumer(_Client):
         if not cluster.reaches(cluster.coordinator, self.process):
             await asyncio.sleep(self.timeout_s)
             raise KafkaTimeoutError
+        # One connection to the coordinator: a later commit never overtakes an earlier one.
+        self._commit_at = max(self._commit_at, loop.time() + delay)
+        delay = self._commit_at - loop.time()
         answer: asyncio.Future[Exception | None] = loop.create_future()
         loop.in_world(delay, self._arrives, answer, self._member_id, self._generation, offsets, lost)
         ends_at = loop.call_later(self.timeout_s, _resolve, answer, KafkaTimeoutError())

@@ -28,7 +28,7 @@ State = dict[str, tuple[int, int, dict[str, int]]]
 class Published:
     """One input record and what became of it."""
 
-    __slots__ = ("final", "message", "offset", "partition", "published_at", "record", "room", "topic")
+    __slots__ = ("final", "last", "message", "offset", "partition", "published_at", "record", "room", "topic")
 
     def __init__(self, message: Message, topic: str, partition: int, record: Stored, at: float) -> None:
         self.message, self.topic, self.partition, self.record = message, topic, partition, record
@@ -36,6 +36,8 @@ class Published:
         self.published_at = at
         self.final: tuple[float, str, str | None] | None = None
         """Loop time, status and error code of the first final result that names this record."""
+        self.last = ""
+        """Status of the latest final result."""
         self.room = False
         """A dead letter or waiting record that names it was written."""
 
@@ -115,6 +117,7 @@ class Judge:
             self._told_retrying[key] += 1
             return
         self.history.count("final results")
+        each.last = told["status"]
         if each.final is None:
             each.final = (self.cluster.loop.time(), told["status"], error)
             if told["status"] == "failed":
@@ -300,8 +303,7 @@ class Judge:
         if each is None:
             return
         same = [other for other in self.by_key[each.message.identity] if other.record.value == each.record.value]
-        finals = [other.final[1] for other in (each, *same) if other.final is not None]
-        if finals and all(status == "succeeded" for status in finals):
+        if {other.last for other in (each, *same)} <= {"succeeded", ""} and any(other.last for other in (each, *same)):
             self.violation(f"{key}: a dead letter is left of an event that succeeded")
 
     def _any_failed(self, order: OrderStory) -> bool:

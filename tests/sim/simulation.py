@@ -147,7 +147,7 @@ class Simulation:
 
     def _put_away(self) -> None:
         self.cluster.over = True
-        Cables.cluster = None
+        Cables.cluster = History.current = None
         self.loop.set_exception_handler(lambda *_: None)
         for replica in self.replicas:
             if replica.process is not None:
