@@ -143,8 +143,16 @@ def _retries(settings: Settings) -> list[Finding]:
     )
     findings = [ok(subject, text)]
     park = named(settings, "timing.park_after_seconds")
+    if timing.longest_in_memory_seconds > timing.park_after_seconds:
+        text = (
+            f"{park}, {named(settings, 'timing.call_timeout_seconds', 'timing.read_lag_seconds')}: parked is only what "
+            f"waits longer than {timing.longest_in_memory_seconds:g} s, because before that no unknown outcome can be "
+            "settled"
+        )
+        action = "Make park_after_seconds at least 1.5 x (call_timeout_seconds + read_lag_seconds)."
+        findings.append(warning(subject, text, action))
     for key in ("retry_base_seconds", "retry_max_seconds", "probe_seconds"):
-        if getattr(timing, key) > timing.park_after_seconds:
+        if getattr(timing, key) > timing.longest_in_memory_seconds:
             text = f"{named(settings, f'timing.{key}')}, {park}: what waits that long is parked, never kept in memory"
             findings.append(warning(subject, text, f"Make timing.{key} shorter, or park_after_seconds longer."))
     if timing.retry_base_seconds > timing.retry_max_seconds:
@@ -173,7 +181,7 @@ def _giving_up(settings: Settings) -> list[Finding]:
         "tries, a dead letter. Both count from first sight and survive restarts; paused time does not count"
     )
     findings = [ok(subject, text)]
-    if timing.park_after_seconds >= give_up_s:
+    if timing.longest_in_memory_seconds >= give_up_s:
         text = f"{named(settings, 'timing.park_after_seconds')}, {give_up}: events are given up before they are parked"
         findings.append(warning(subject, text, "Make give_up_after_hours much longer than park_after_seconds."))
     if timing.slo_seconds >= give_up_s:
@@ -202,7 +210,7 @@ def _cancels(settings: Settings) -> list[Finding]:
     if not timing.settle_seconds:
         text = f"{settle}: a shipment still on its way to Kafka is not waited for; what is in a box may be cancelled"
         findings.append(mistake(subject, text, "Set it to what producers need to publish, or refuse such cancels."))
-    if timing.settle_seconds > timing.park_after_seconds:
+    if timing.settle_seconds > timing.longest_in_memory_seconds:
         text = f"{settle}, {named(settings, 'timing.park_after_seconds')}: every one of them is parked first"
         findings.append(warning(subject, text, "Make settle_seconds at most park_after_seconds."))
     if timing.settle_seconds >= timing.slo_seconds:

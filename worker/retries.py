@@ -107,7 +107,7 @@ class Retries:
         elif again.after_s is not None:
             until = now + again.after_s
         waited = now - delivery.waiting_since
-        return NextTry(now + delay, delay, waited + delay > self._timing.park_after_seconds, until)
+        return NextTry(now + delay, delay, waited + delay > self._timing.longest_in_memory_seconds, until)
 
     def _delay(self, rule: Rule, again: Again, failed_tries: int) -> float:
         backoff = self._short.delay(failed_tries, self._random)

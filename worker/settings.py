@@ -184,6 +184,14 @@ class TimingSettings(Section):
     inventory_max_age_seconds: float = Field(default=300, ge=1, le=86_400)
     """An inventory update with an older `as_of` is skipped as stale."""
 
+    @property
+    def longest_in_memory_seconds(self) -> float:
+        """What waits longer is parked: `park_after_seconds`, but never before an unknown outcome can be settled.
+
+        An event that were parked each time before its old reads are ruled out would never be.
+        """
+        return max(self.park_after_seconds, 1.5 * (self.call_timeout_seconds + self.read_lag_seconds))
+
 
 class LimitSettings(Section):
     """Bounds on memory and work."""

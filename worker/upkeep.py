@@ -65,7 +65,7 @@ class Upkeep:
         surplus = self._window.surplus(counts, lanes.count, lanes.size, now, held=self._held(counts, now))
         if full:
             return
-        lanes.evict_stuck(now, now - self._settings.timing.park_after_seconds)
+        lanes.evict_stuck(now, now - self._settings.timing.longest_in_memory_seconds)
         for group, keep in surplus.items():
             lanes.evict_group(group, keep)
 

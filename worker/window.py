@@ -74,7 +74,9 @@ class Window:
         for group, events in counts.items():
             if events <= share or not (pressed or group in stuck):
                 continue
-            flows = share if group in stuck else max(share, int(self.rate(group, now) * self._patience_for_turns()))
+            flows = (
+                share if group in stuck else max(share, int(self.rate(group, now) * self._timing.park_after_seconds))
+            )
             if events > flows:
                 keep[group] = flows
         return keep
@@ -84,9 +86,6 @@ class Window:
         flow = self._flow(group, now)
         seconds = min(now - flow.first_at, RATE_OVER_S + (now - flow.begun_at))
         return (flow.here + flow.before) / max(1.0, seconds)
-
-    def _patience_for_turns(self) -> float:
-        return self._timing.park_after_seconds
 
     def _flow(self, group: str, now: float) -> _Flow:
         flow = self._flows.get(group)

@@ -26,6 +26,9 @@ INTERVAL_S = 0.1
 """Least time between two commits. A crash repeats what was finished since the last one, harmlessly."""
 CLEAN_S = 1.0
 """So long an ended intent may stay in the metadata when no other commit of its partition takes it away."""
+CALM_S = 5.0
+"""After a commit without an answer, a broker that was away may still work on it when a newer one, over another
+connection, is taken already: it would wipe out the intents of that. Nothing risky is sent so soon."""
 _TURN_S = 0.5
 _LEAST_METADATA_BYTES = 256
 
@@ -57,6 +60,9 @@ class Committer:
         self._freed = asyncio.Event()
         self._cleaning: asyncio.TimerHandle | None = None
         self._largest_taken = 0
+        self._unanswered = False
+        """A commit got no answer, and none was taken since."""
+        self._calm_at = float("-inf")
 
     def note(self) -> None:
         """Something new is committable."""
@@ -115,9 +121,11 @@ class Committer:
                 async with self._one:
                     if not self.intents.is_written(place, owner):
                         await self._write(self._timeout_s)
-            taken = self.intents.is_written(place, owner) and self._clock.now() < deadline
+            now = self._clock.now()
+            taken = self.intents.is_written(place, owner) and now < deadline and now >= self._calm_at
         except TimeoutError:
             self.intents.doubtful(place)
+            self._unanswered = True
         finally:
             if not taken:
                 self.intents.withdraw(place, owner)
@@ -170,6 +178,7 @@ class Committer:
             return self._told("failed", started, batch, error)
         except asyncio.CancelledError:
             # The deadline of the intent that led this commit: it may arrive all the same.
+            self._unanswered = True
             for place in batch:
                 self.intents.doubtful(place)
             raise
@@ -180,7 +189,16 @@ class Committer:
         for place, (_, text) in batch.items():
             self._largest_taken = max(self._largest_taken, len(text))
             self.intents.carried(place, text)
+        if self._unanswered:
+            self._unanswered = False
+            self._calm_at = self._clock.now() + CALM_S
+            loop.call_later(CALM_S, self._tell_again)
         return "committed"
+
+    def _tell_again(self) -> None:
+        """What the unanswered commit may have wiped out is written once more."""
+        self.intents.all_doubtful()
+        self._due.set()
 
     def _told(
         self,

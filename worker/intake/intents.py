@@ -287,6 +287,11 @@ class Intents:
         if state is not None:
             state.written = None
 
+    def all_doubtful(self) -> None:
+        """What the broker has of any partition is not known for sure."""
+        for place in self._partitions:
+            self.doubtful(place)
+
     # --
 
     def _is_told(self, place: Place, state: _Partition, now: float) -> bool:

@@ -11,6 +11,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError, KafkaConnectionError, OffsetMetadataTooLargeError
 
 from worker.clock import SystemClock
+from worker.intake import committer
 from worker.intake.committer import Committer
 from worker.intake.intents import Intents, mark_of, read_intents
 from worker.intake.offsets import Offsets
@@ -146,7 +147,7 @@ async def test_a_deadline_that_has_passed_commits_nothing() -> None:
     assert world.broker.commits == []
 
 
-async def test_somebody_elses_short_deadline_costs_the_others_nothing() -> None:
+async def test_somebody_elses_short_deadline_costs_the_others_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The one that leads a commit gives up: those that share it are committed by the next."""
     world = World()
     world.broker.gate.clear()
@@ -154,6 +155,7 @@ async def test_somebody_elses_short_deadline_costs_the_others_nothing() -> None:
     await asyncio.sleep(0)
     other = world.intend("other")
     assert not await leader
+    monkeypatch.setattr(committer, "CALM_S", 0.0)
     world.broker.gate.set()
     assert await other
     assert world.broker.marks()[-1] == {mark_of("other")}
@@ -251,3 +253,19 @@ async def test_the_answer_to_a_commit_of_an_older_assignment_says_nothing_about_
     world.broker.gate.set()
     await late
     assert world.offsets.to_commit() == {PLACE: 10}
+
+
+async def test_nothing_risky_is_sent_right_after_a_commit_without_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that was away may still work on it, and wipe out the intents that a newer commit has carried."""
+    monkeypatch.setattr(committer, "CALM_S", 0.3)
+    world = World()
+    running = asyncio.create_task(world.committer.run())
+    world.broker.gate.clear()
+    assert not await world.intend("a", within_s=0.1)
+    world.broker.gate.set()
+    assert not await world.intend("b")
+    taken = len(world.broker.commits)
+    await asyncio.sleep(0.4)
+    assert await world.intend("c")
+    await until(lambda: len(world.broker.commits) > taken)
+    running.cancel()
