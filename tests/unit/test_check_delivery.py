@@ -95,6 +95,7 @@ def test_without_guarded_stores_the_settle_time_is_nobodys() -> None:
         ({"kafka": {"request_timeout_seconds": 30}}, "the commit after the drain may come too late"),
         ({"timing": {"read_lag_seconds": 5}}, "timing.read_lag_seconds = 5, timing.call_timeout_seconds = 10"),
         ({"timing": {"connect_timeout_seconds": 10}}, "connecting may take all of a call's time"),
+        ({"timing": {"park_after_seconds": 59}}, "parked is only what waits longer than 60 s"),
         ({"timing": {"retry_max_seconds": 90}}, "timing.retry_max_seconds = 90, timing.park_after_seconds = 60"),
         ({"timing": {"probe_seconds": 90}}, "timing.probe_seconds = 90, timing.park_after_seconds = 60"),
         ({"timing": {"retry_base_seconds": 40}}, "timing.retry_base_seconds = 40, timing.retry_max_seconds = 30"),
