@@ -42,6 +42,7 @@ log = structlog.get_logger()
 
 _LET_GO_SHARE: Final = 0.6
 """Of the rebalance timeout: later the group would have gone on without us."""
+_JOIN_MARGIN_S: Final = 5.0
 _LONGEST_BACKOFF_S: Final = 15.0
 _SOON_AGAIN_S: Final = 120.0
 _TAKEN_OVER: Final = "another process has taken over this kafka.group_instance_id; it must be one per replica"
@@ -109,8 +110,12 @@ class Intake:
         """Connect, subscribe and wait for the assignment. Raises FencedError, KafkaError or TimeoutError."""
         kafka, topics = self._settings.kafka, self._settings.topics
         session_ms = int(kafka.session_timeout_seconds * 1000)
+        options = client_options(kafka)
+        # A join is answered when the slowest member has let go; given up before, it would begin the rebalance anew.
+        joining_s = kafka.rebalance_timeout_seconds + _JOIN_MARGIN_S
+        options["request_timeout_ms"] = int(max(kafka.request_timeout_seconds, joining_s) * 1000)
         consumer = AIOKafkaConsumer(
-            **client_options(kafka),
+            **options,
             group_id=kafka.group_id,
             group_instance_id=kafka.group_instance_id,
             enable_auto_commit=False,
