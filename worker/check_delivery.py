@@ -13,8 +13,8 @@ from worker.settings import Settings
 
 DRAIN_SHARE: Final = 0.6
 """Of the rebalance timeout: how long running calls are waited for."""
-_SHIPPED_RESERVE: Final = 1.25
-"""Shipments are read on in a full window."""
+_WINDOW_RESERVE: Final = 1.25
+"""The window may be exceeded by this: a poll in progress, shipments that cancels wait for."""
 _PARKED_ROW_BYTES: Final = 1_000
 _OWN_MIB: Final = 100
 """Python, its libraries, the event loop."""
@@ -224,7 +224,7 @@ def _windows(settings: Settings) -> list[Finding]:
     events, share = "limits.max_queued_events", "limits.max_queued_events_per_account"
     size, slots = "limits.max_queued_bytes", "limits.max_in_flight_events"
     text = (
-        f"{named(settings, events, size)}: above either nothing more is read (shipments a quarter more); "
+        f"{named(settings, events, size)}: above either nothing more is read; "
         f"{named(settings, share)}: what a stuck account holds beyond it is parked; "
         f"{named(settings, slots)} at one moment; {named(settings, 'limits.max_internal_errors')}: so many unexpected "
         "exceptions in a row stop it"
@@ -248,7 +248,7 @@ def _windows(settings: Settings) -> list[Finding]:
 
 def _waiting_room(settings: Settings) -> list[Finding]:
     limits = settings.limits
-    queued = int(limits.max_queued_bytes * _SHIPPED_RESERVE) >> 20
+    queued = int(limits.max_queued_bytes * _WINDOW_RESERVE) >> 20
     parked = limits.max_parked_events * _PARKED_ROW_BYTES >> 20
     text = (
         f"{named(settings, 'limits.max_parked_events')}: so many waiting events, about 1 kB each, may a worker have; "
