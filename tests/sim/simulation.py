@@ -58,6 +58,7 @@ class Ran:
     failures: Counter[str] = field(default_factory=Counter)
     lines: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    """Of processor time."""
 
 
 class _NoServer:
@@ -83,10 +84,10 @@ def run(seed: int, *, keep_history: bool = False, change: Callable[[Scenario], N
     scenario = make(seed)
     if change is not None:
         change(scenario)
-    started = time.perf_counter()
+    started = time.process_time()
     simulation = Simulation(scenario, keep_history=keep_history)
     ran = simulation.run()
-    ran.seconds = time.perf_counter() - started
+    ran.seconds = time.process_time() - started
     return ran
 
 
