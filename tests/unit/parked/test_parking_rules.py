@@ -417,6 +417,20 @@ async def test_parking_that_is_not_acknowledged_raises_and_may_be_repeated(world
     assert names(await world.keys()) == ["first"]
 
 
+async def test_parking_whose_answer_was_lost_keeps_its_age_also_for_the_next_owner(world: World) -> None:
+    """It was written twice: the first record, read by us, tells its age; the next owner sees the second one only."""
+    world.log.lost_answers = 1
+    with pytest.raises(NotPublishedError):
+        await world.room.put_waiting(cancel("first"), DOWN, 0)
+    await world.room.put_waiting(ship("second"), DOWN, 0)
+    world.follow()
+    await world.room.put_waiting(cancel("first"), DOWN, 0)
+    world.log.compact()
+    again = World(world.log)
+    again.restore()
+    assert names(await again.keys()) == ["first"]
+
+
 # -- replays
 
 

@@ -174,3 +174,21 @@ def test_a_hundred_thousand_overruled_rows_are_not_kept() -> None:
         old = new
     kept: Any = waiting
     assert len(kept._tries) + len(kept._lates) < 5_000
+
+
+def test_one_whose_time_is_up_is_not_forgotten_when_another_comes_to_stand_before_it() -> None:
+    waiting = Waiting()
+    waiting.activate(0, [], NOW)
+    late, early = row("late", 1, "waiting", offset=8), row("early", 2, "waiting", offset=7)
+    late.late_at = early.late_at = NOW + 10**9
+
+    def take(now: float, most: int) -> list[str]:
+        came = waiting.take(now, most, group_of=lambda *_: "a", allowance=lambda *_: 0)
+        return [f"{one.key} {why}" for one, why in came]
+
+    waiting.add(late, NOW)
+    assert take(late.expires_at, 0) == []
+    waiting.add(early, NOW)
+    assert take(late.expires_at - 1, 5) == [], "now it stands behind another"
+    waiting.remove(early, NOW)
+    assert take(late.expires_at, 5) == ["late expired"]
