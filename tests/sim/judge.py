@@ -137,6 +137,8 @@ class Judge:
         now = self.cluster.loop.time()
         if now - first >= give_up_s:
             self.history.count("given up")
+            if message.is_guarded and self._bad_shipment(order.id):
+                return
             calm_s = now - 1_000 - scenario.quiet_at
             if calm_s < ENOUGH_QUIET_S or (code == "waiting_for_shipments" and scenario.quirks):
                 return
@@ -148,6 +150,8 @@ class Judge:
             return
         if order.guarded_cancel and order.misplaced:
             return  # the barrier looks in the wrong place, and need not know it
+        if message.is_guarded and self._bad_shipment(order.id):
+            return
         if any(
             other.final is not None and other.final[1] == "failed"
             for topic in INPUTS
@@ -156,6 +160,13 @@ class Judge:
         ):
             return  # what follows a failed event of its order may fail with it
         self.violation(f"{message.what}: failed with {code}")
+
+    def _bad_shipment(self, order: str) -> bool:
+        """What lies dead under the order's key counts as a shipment that is not finished."""
+        return any(
+            each.topic == SHIPPED and each.message.order == order and each.final is not None and each.last == "failed"
+            for each in self.records.values()
+        )
 
     def _letter(self, partition: int, record: Stored) -> None:
         letter = deadletter.read(record.value, record.headers)

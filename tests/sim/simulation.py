@@ -93,6 +93,7 @@ def run(seed: int, *, keep_history: bool = False, change: Callable[[Scenario], N
 
 def run_many(seeds: range) -> list[Ran]:
     """Run some seeds, one after another."""
+    gc.freeze()  # what is imported need not be looked through after each run
     return [run(seed) for seed in seeds]
 
 
