@@ -164,7 +164,7 @@ class Judge:
     def _bad_shipment(self, order: str) -> bool:
         """What lies dead under the order's key counts as a shipment that is not finished."""
         return any(
-            each.topic == SHIPPED and each.message.order == order and each.final is not None and each.last == "failed"
+            each.topic == SHIPPED and each.record.key == order.encode() and each.last == "failed"
             for each in self.records.values()
         )
 
