@@ -108,12 +108,14 @@ class Worker:
                 too_large=self._arrivals.too_large,
                 unreadable=self._arrivals.unreadable,
                 has_room=self._has_room,
+                has_reserve=lambda: self._has_room(shipped=True),
                 let_go=self._let_go,
                 take_over=lambda partitions, _: self._room.follow(partitions),
                 may_read=self._room.tail.is_ready,
             ),
             clock=self.clock,
         )
+        self._gates.listen(lambda _: self._room.wake())
         self._upkeep = Upkeep(settings, self._lanes, self._gatekeeper, self._window, self._room, self.clock)
         self._server = TelemetryServer(settings.http, self.metrics, self.health, self._events)
         self._session: aiohttp.ClientSession | None = None
@@ -264,11 +266,11 @@ class Worker:
         if delivery.room_place is None:
             self._intake.finished(delivery.record, delivery.epoch)
 
-    def _has_room(self) -> bool:
+    def _has_room(self, *, shipped: bool = False) -> bool:
         return (
             not self._stop.is_set()
             and self.vitals.internal_errors_in_row < self.settings.limits.max_internal_errors
-            and self._window.has_room(self._lanes.count, self._lanes.size)
+            and self._window.has_room(self._lanes.count, self._lanes.size, shipped=shipped)
         )
 
     async def _let_go(self, budget_s: float) -> None:

@@ -77,7 +77,6 @@ class Arrivals:
         delivery.key = taken.key
         delivery.room_place = taken.place
         restore(delivery, about, now, self._settings.timing.read_lag_seconds)
-        delivery.replayed_at = now
         delivery.only_tell = taken.why == "late"
         entry = self._enter(delivery, f"taken out of the waiting room ({taken.why})")
         if delivery.only_tell or (taken.why == "expired" and self._is_over(delivery, now)):

@@ -106,9 +106,9 @@ class Gatekeeper:
         match report.kind:
             case None | CallKind.REFUSED:
                 self._failed.pop(own, None)
-                gates.worked(own, now)
+                self._worked(own, now)
                 if report.operation != "token":
-                    gates.worked(account, now)
+                    self._worked(account, now)
             case CallKind.REFUSED_WITHOUT_CAUSE:
                 pass
             case CallKind.UNAUTHORIZED:
@@ -125,6 +125,12 @@ class Gatekeeper:
                 failed.add(report.subject or report.correlation_id)
                 if len(failed) >= SEVERAL or gates.state(own).state == "closed":
                     self._close(own, "walmart_unavailable", now)
+
+    def _worked(self, name: str, now: float) -> None:
+        before = self.gates.state(name)
+        self.gates.worked(name, now)
+        if before.state == "closed" and self.gates.state(name).state == "open":
+            log.info("gate_opened", gate=name, reason=before.reason, after_seconds=round(now - before.since, 1))
 
     def _close(self, name: str, reason: str, now: float) -> None:
         view = self.gates.state(name)

@@ -116,7 +116,8 @@ class Handling:
     def evicted(self, delivery: Delivery) -> Result:
         """A turn without an attempt: it waited too long, its account holds too much, or its time is over."""
         if delivery.only_tell:
-            why = delivery.last_again.failure if delivery.last_again is not None else _NOT_STARTED
+            # As it was: a paused one's time must go on not to count.
+            why = delivery.last_again.failure if delivery.last_again is not None else _held(delivery.room_code)
             return Park(why, delivery.next_try) if self._room.holds(delivery) else Elsewhere()
         early = self._early(delivery)
         if early is not None:
@@ -143,8 +144,9 @@ class Handling:
         if delivery.refusal is not None:
             delivery.progress.attempts += 1
             return Verdict(operation=None, effect="none", failure=delivery.refusal)
-        if room.blocked(delivery):
-            return Park(_BEHIND)
+        before = room.blocked_by(delivery)
+        if before is not None:
+            return Park(_held("paused") if before.code == "paused" else _BEHIND)
         return None
 
     def _heed_intent(self, delivery: Delivery) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -60,8 +61,8 @@ class Rooms:
         self.unpublished = 0
         self.elsewhere = False
         self.reused = False
-        self.before: bool = False
-        """Somebody of its order stands before it."""
+        self.before = ""
+        """Code of the event of its order that stands before it."""
         self.runs = True
         self.holding = True
         self.full = False
@@ -102,8 +103,8 @@ class Rooms:
     def is_full(self) -> bool:
         return self.full
 
-    def blocked(self, delivery: Delivery) -> bool:
-        return self.before
+    def blocked_by(self, delivery: Delivery) -> Any:
+        return SimpleNamespace(code=self.before) if self.before else None
 
     def may_run(self, delivery: Delivery) -> bool:
         return self.runs
@@ -379,10 +380,12 @@ async def test_what_cannot_be_read_is_told_at_once_whatever_is_paused() -> None:
 
 async def test_behind_a_waiting_event_of_its_order_it_is_parked_without_an_attempt() -> None:
     world, one = World(), delivery()
-    world.rooms.before = True
+    world.rooms.before = "throttled"
     world.rooms.outcome = RuntimeError("must not be asked")
     assert await world.turn(one) is None
-    assert [failure.code for failure, _ in world.rooms.parked] == ["not_started"]
+    world.rooms.before = "paused"
+    assert await world.turn(delivery()) is None
+    assert [failure.code for failure, _ in world.rooms.parked] == ["not_started", "paused"]
 
 
 async def test_when_nothing_more_may_be_parked_it_stays_in_memory() -> None:

@@ -8,6 +8,7 @@ carried an offset that may be committed, and intents that are withdrawn or lazil
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Literal
 
@@ -57,7 +58,8 @@ class Committer:
         self.intents = intents if intents is not None else Intents(keep_s=0)
         self._due = asyncio.Event()
         self._one = asyncio.Lock()
-        self._freed = asyncio.Event()
+        self._turns: deque[asyncio.Future[None]] = deque()
+        """Those that wait for room in the metadata, longest first."""
         self._cleaning: asyncio.TimerHandle | None = None
         self._largest_taken = 0
         self._unanswered = False
@@ -72,7 +74,7 @@ class Committer:
         """The owner's event is concluded: its intent is carried on only while reads may be old (see `Intents.end`)."""
         if self.intents.end(owner, self._clock.now(), offset):
             self._metrics.intents_running.set(self.intents.running())
-            self._freed.set()
+            self._give_turn()
             self.clean_in(CLEAN_S)
 
     def clean_in(self, seconds: float) -> None:
@@ -129,19 +131,24 @@ class Committer:
         finally:
             if not taken:
                 self.intents.withdraw(place, owner)
-                self._freed.set()
+                self._give_turn()
                 self.clean_in(CLEAN_S)
             self._metrics.intents_running.set(self.intents.running())
         return taken
 
     async def _turn(self) -> None:
         """The metadata is full: wait until an intent has ended (or may have expired)."""
-        self._freed.clear()
-        try:
-            async with asyncio.timeout(_TURN_S):
-                await self._freed.wait()
-        except TimeoutError:
-            return
+        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._turns.append(mine)
+        await asyncio.wait({mine}, timeout=_TURN_S)
+        mine.cancel()
+
+    def _give_turn(self) -> None:
+        while self._turns:
+            turn = self._turns.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
 
     def _batch(self) -> dict[Place, tuple[int, str]]:
         now = self._clock.now()

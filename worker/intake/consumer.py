@@ -64,7 +64,7 @@ class Intake:
         """Build it; nothing is connected yet. `asks` and `watchdog` may be given in tests."""
         kafka, topics, timing = settings.kafka, settings.topics, settings.timing
         self._settings = settings
-        self._metrics = metrics
+        self.metrics = metrics
         self._doors = doors
         self._clock = clock = clock or SystemClock()
         self._asks = asks or GroupOffsets(kafka)
@@ -89,7 +89,13 @@ class Intake:
             self.assignment, self.committer, self.offsets, topics, clock, metrics, consumer=lambda: self.consumer
         )
         self.reader = Reader(
-            doors, self.offsets, metrics, clock, may_read=self.may_read, timeout_s=kafka.request_timeout_seconds
+            doors,
+            self.offsets,
+            metrics,
+            clock,
+            may_read=self.may_read,
+            timeout_s=kafka.request_timeout_seconds,
+            shipped=topics.order_shipped,
         )
         self.barrier = Barrier(
             topics.order_shipped,
@@ -284,7 +290,7 @@ class Intake:
         self._backoff_s = (
             min(_LONGEST_BACKOFF_S, self._backoff_s * 2) if now - self._rebuilt_at < _SOON_AGAIN_S else 0.5
         )
-        self._metrics.consumer_rebuilds.inc()
+        self.metrics.consumer_rebuilds.inc()
         self._leaving = self.consumer
         if self.joined:
             await self.revoked()
@@ -310,7 +316,7 @@ class Intake:
 
     async def revoked(self) -> None:
         """End what runs, commit, own nothing. Called by the listener."""
-        self._metrics.rebalances.inc()
+        self.metrics.rebalances.inc()
         budget_s = self._settings.kafka.rebalance_timeout_seconds * _LET_GO_SHARE
         await self.assignment.give_back(self._doors.let_go(budget_s))
 

@@ -26,3 +26,5 @@ class IntakeDoors:
     """Partition numbers now answered for (either topic), and the new epoch."""
     may_read: Callable[[int], bool]
     """True once the waiting room of that partition number has caught up."""
+    has_reserve: Callable[[], bool] = lambda: False
+    """True while shipments may be read on although the windows are full: what fills them may wait for shipments."""

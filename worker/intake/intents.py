@@ -32,6 +32,7 @@ _ENTRY: Final = re.compile(r"([A-Za-z0-9_-]{16}):(\d{1,12})", re.ASCII)
 _SHOWN: Final = 40
 _ENTRY_BYTES: Final = 30
 """At most, with its space."""
+_HEAD_BYTES: Final = 32
 
 
 def mark_of(order: str) -> str:
@@ -168,7 +169,8 @@ class Intents:
         self._expire(state, now)
         before = state.running.get(owner)
         state.running[owner] = _Running(mark, deadline, before.written if before is not None else None)
-        if _size(state.required()) <= self.max_bytes:
+        most = len(state.running) + len(state.ended) + len(state.found)
+        if _HEAD_BYTES + most * _ENTRY_BYTES <= self.max_bytes or _size(state.required()) <= self.max_bytes:
             return True
         self._put_back(state, owner, before)
         return False
@@ -255,11 +257,14 @@ class Intents:
             state.resume_at = resume_at
         self._expire(state, now)
         deadlines = state.required()
-        while _size(deadlines) > self.max_bytes:
+        size = _size(deadlines)
+        while size > self.max_bytes:
             # Only where the broker takes less than it did: offsets must go on all the same.
             deadlines.popitem()
+            size = _size(deadlines)
         for mark, deadline in state.welcome():
-            if _size(deadlines) + _ENTRY_BYTES > self.max_bytes:
+            size = max(size, _HEAD_BYTES) + _ENTRY_BYTES
+            if size > self.max_bytes:
                 break
             deadlines[mark] = max(deadline, deadlines.get(mark, deadline))
         return write_intents(deadlines)

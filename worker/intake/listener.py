@@ -9,6 +9,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 
 from worker.intake.membership import StaticMember
+from worker.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
 
@@ -18,6 +19,7 @@ class Listens(Protocol):
 
     listener_failed: bool
     member: StaticMember
+    metrics: Metrics
 
     def is_present(self, consumer: AIOKafkaConsumer) -> bool:
         """False for one that is being closed: it may still finish a join."""
@@ -49,6 +51,8 @@ class Listener(ConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         if self._intake.is_present(self._consumer):
             self._intake.member.joined(self._consumer)
+            # A step that failed is done anew with this assignment.
+            self._intake.listener_failed = False
             await self._guarded(self._intake.given(assigned))
 
     async def _guarded(self, step: Awaitable[None]) -> None:
@@ -56,4 +60,5 @@ class Listener(ConsumerRebalanceListener):  # type: ignore[misc]
             await step
         except Exception as error:
             self._intake.listener_failed = True
+            self._intake.metrics.internal_errors.inc("rebalance")
             log.exception("rebalance_listener_failed", error=type(error).__name__)

@@ -42,7 +42,10 @@ class Reader:
         *,
         may_read: Callable[[int], bool],
         timeout_s: float,
+        shipped: str = "",
     ) -> None:
+        """`shipped`: the topic that is read on, while there is a reserve, when the windows are full."""
+        self._shipped = shipped
         self._doors = doors
         self._offsets = offsets
         self._metrics = metrics
@@ -73,9 +76,14 @@ class Reader:
 
     def wanted(self) -> list[TopicPartition]:
         """The partitions to be asked for records just now."""
-        if not self._doors.has_room():
+        everything = self._doors.has_room()
+        if not everything and not self._doors.has_reserve():
             return []
-        return [TopicPartition(topic, partition) for topic, partition in self.readable if self._may_read(partition)]
+        return [
+            TopicPartition(topic, partition)
+            for topic, partition in self.readable
+            if (everything or topic == self._shipped) and self._may_read(partition)
+        ]
 
     def hopeful(self) -> list[TopicPartition]:
         """The wanted ones but for those that hold what no client can read."""

@@ -137,7 +137,7 @@ def test_where_there_is_no_room_those_that_are_read_again_come_first() -> None:
     assert intents.add(PLACE, "next", mark_of("next"), NOW + 10, NOW)
     told = read_intents(intents.text(PLACE, NOW))[0]
     assert {mark_of("next"), *(mark_of(str(number)) for number in range(100, 145))} <= set(told)
-    assert len(told) == 145
+    assert 130 < len(told) <= 145
 
 
 def test_found_intents_are_carried_on_until_they_expire() -> None:
