@@ -7,7 +7,7 @@ from typing import Any
 
 from worker.app import Worker
 from worker.delivery import Delivery, Place, Record
-from worker.lanes.engine import Engine
+from worker.lanes.engine import Engine, Retry
 from worker.settings import Settings
 
 SETTINGS = Settings.model_validate(
@@ -30,8 +30,11 @@ class Posting:
     def __init__(self) -> None:
         self.worker: Any = Worker(SETTINGS)
         self.may_end = asyncio.Event()
+        self.begun: list[int] = []
         self.ended: list[int] = []
         self.cancelled: list[int] = []
+        self.retries = False
+        """Attempts end in one more try."""
         self.engine = self.worker._engine = Engine(
             self.worker._lanes,
             attempt=self._attempt,
@@ -43,6 +46,7 @@ class Posting:
 
     async def _attempt(self, delivery: Delivery) -> Any:
         delivery.progress.posting = delivery.record.offset % 2 == 0
+        self.begun.append(delivery.record.offset)
         try:
             await self.may_end.wait()
         except asyncio.CancelledError:
@@ -50,8 +54,8 @@ class Posting:
             raise
         self.ended.append(delivery.record.offset)
 
-    async def _conclude(self, delivery: Delivery, _: Any) -> None:
-        return None
+    async def _conclude(self, delivery: Delivery, _: Any) -> Retry | None:
+        return Retry(at=self.worker.clock.now() + 60) if self.retries else None
 
     def accept(self, offset: int) -> None:
         self.worker._arrivals.accept(self.worker._intake, record(offset), 0)
@@ -63,7 +67,7 @@ async def test_a_post_on_its_way_is_waited_for_and_the_rest_is_dropped() -> None
     for offset in (1, 2):
         world.accept(offset)
     running = asyncio.create_task(world.engine.run())
-    while world.engine.in_flight < 2:
+    while len(world.begun) < 2:
         await asyncio.sleep(0)
     letting_go = asyncio.create_task(world.worker._let_go(5.0))
     while not world.cancelled:
@@ -75,13 +79,27 @@ async def test_a_post_on_its_way_is_waited_for_and_the_rest_is_dropped() -> None
     running.cancel()
 
 
+async def test_a_post_that_ends_in_one_more_try_is_forgotten_too() -> None:
+    """Its next turn would come under an assignment that is over."""
+    world = Posting()
+    world.accept(2)
+    world.retries = True
+    running = asyncio.create_task(world.engine.run())
+    while not world.begun:
+        await asyncio.sleep(0)
+    world.may_end.set()
+    await world.worker._let_go(5.0)
+    assert (world.ended, list(world.worker._lanes)) == ([2], [])
+    running.cancel()
+
+
 async def test_nothing_is_taken_out_of_the_room_from_the_moment_of_letting_go() -> None:
     """It would run on, unseen, while the partition's next owner runs it too."""
     world = Posting()
     world.accept(2)
     world.worker._room._pump.go()
     running = asyncio.create_task(world.engine.run())
-    while not world.engine.in_flight:
+    while not world.begun:
         await asyncio.sleep(0)
     letting_go = asyncio.create_task(world.worker._let_go(5.0))
     await asyncio.sleep(0)

@@ -50,7 +50,7 @@ class World:
 
 DONE = Verdict("ship", "applied")
 FAILED = Verdict("ship", "partly_applied", Failure("carrier_unmapped", "no name"))
-REPLAYED = {"room_place": Place(2, 7), "replay_number": 1, "room_code": "carrier_unmapped"}
+REPLAYED: dict[str, Any] = {"room_place": Place(2, 7), "replay_number": 1, "room_code": "carrier_unmapped"}
 
 
 @pytest.mark.parametrize(

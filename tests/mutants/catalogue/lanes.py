@@ -1,0 +1,97 @@
+"""Turns and gates."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import Mutant
+
+_TESTS: Final = ("tests/unit/lanes",)
+
+LANES: Final = (
+    Mutant(
+        "an_old_success_opens_a_slow_gate",
+        "worker/lanes/gates.py",
+        'gate.state != "shut" and (gate.state != "slow" or self._due(gate, now)):',
+        'gate.state != "shut":',
+        _TESTS,
+    ),
+    Mutant(
+        "after_the_probe_all_are_let_through",
+        "worker/lanes/gates.py",
+        "(not self._due(gate, now) or name in self._running)",
+        "not self._due(gate, now)",
+        _TESTS,
+    ),
+    Mutant(
+        "a_success_opens_what_was_shut_by_hand",
+        "worker/lanes/gates.py",
+        'if gate is not None and gate.state != "shut" and (',
+        "if gate is not None and (",
+        _TESTS,
+    ),
+    Mutant(
+        "failed_probes_are_not_counted",
+        "worker/lanes/gates.py",
+        "gate.probes += gate.probing",
+        "pass",
+        _TESTS,
+    ),
+    Mutant(
+        "an_ended_turn_keeps_its_gate",
+        "worker/lanes/lanes.py",
+        "        took, entry.took = entry.took, ()\n        self.gates.left(took)",
+        "        took, entry.took = entry.took, ()",
+        _TESTS,
+    ),
+    Mutant(
+        "evicted_events_are_attempted",
+        "worker/lanes/engine.py",
+        "if entry.evicted_turn and self._evicted is not None:",
+        "if False and self._evicted is not None:",
+        _TESTS,
+    ),
+    Mutant(
+        "who_comes_behind_an_evicted_event_stays",
+        "worker/lanes/lanes.py",
+        "entry.evicted or lane.stands_behind_evicted(entry), False",
+        "entry.evicted, False",
+        _TESTS,
+    ),
+    Mutant(
+        "an_evicted_event_leaves_alone",
+        "worker/lanes/lane.py",
+        "if one is entry or not (one.passes and stays):",
+        "if one is entry:",
+        _TESTS,
+    ),
+    Mutant(
+        "everybody_passes_who_lets_pass",
+        "worker/lanes/lane.py",
+        "self._passing = deque(entry for entry in self if entry.passes and entry is not first)",
+        "self._passing = deque(entry for entry in self if entry is not first)",
+        _TESTS,
+    ),
+    Mutant(
+        "the_next_of_a_lane_does_not_wait_for_a_conclusion",
+        "worker/lanes/engine.py",
+        "                self.lanes.attempted(entry)\n",
+        "                self.lanes.attempted(entry)\n                self.lanes.settle(entry)\n",
+        _TESTS,
+    ),
+    Mutant(
+        "a_retry_comes_before_its_time",
+        "worker/lanes/lanes.py",
+        "if entry.ready_at <= now:\n                gate",
+        "if True:\n                gate",
+        _TESTS,
+    ),
+    Mutant(
+        "letting_go_forgets_what_comes_back_meanwhile",
+        "worker/lanes/engine.py",
+        "            # Retries put back meanwhile belong to what is let go of.\n"
+        "            dropped += [entry.item for entry in self.lanes.drop(lambda entry: wanted(entry.item))]\n",
+        "",
+        ("tests/unit/test_letting_go.py",),
+    ),
+)

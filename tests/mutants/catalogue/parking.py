@@ -1,0 +1,261 @@
+"""The waiting room: what is written, what is known, who comes up when; and the order of writes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import Mutant
+
+_TESTS: Final = ("tests/unit/parked",)
+_REPORT: Final = ("tests/unit/parked", "tests/unit/report")
+
+PARKING: Final = (
+    Mutant(
+        "the_tombstone_before_the_result",
+        "worker/report/report.py",
+        "        settled_at = await self._publish(",
+        "        if not failed and not verdict.observed:\n"
+        "            await self._room.settle(delivery)\n"
+        "        settled_at = await self._publish(",
+        _REPORT,
+    ),
+    Mutant(
+        "the_result_before_the_dead_letter",
+        "worker/report/report.py",
+        "        if delivery.room_place is None and failed:\n",
+        "        await self._publish(delivery, verdict, account, None)\n"
+        "        if delivery.room_place is None and failed:\n",
+        _REPORT,
+    ),
+    Mutant(
+        "out_of_the_room_dead_before_the_result",
+        "worker/report/report.py",
+        "if delivery.room_place is None and failed:",
+        "if failed:",
+        _REPORT,
+    ),
+    Mutant(
+        "parked_without_the_original_key",
+        "worker/parked/letters.py",
+        "        key=record.key,\n",
+        "        key=None,\n",
+        _TESTS,
+    ),
+    Mutant(
+        "parked_under_its_coordinates",
+        "worker/parked/room.py",
+        "place = await self._writer.write(delivery.key, value, headers, record.partition)",
+        "place = await self._writer.write(record.coordinates, value, headers, record.partition)",
+        _TESTS,
+    ),
+    Mutant(
+        "own_writes_are_not_seen_at_once",
+        "worker/parked/room.py",
+        "        self.table.wrote(delivery.key, row, place, now)\n",
+        "",
+        _TESTS,
+    ),
+    Mutant(
+        "the_tail_undoes_our_own_writes",
+        "worker/parked/table.py",
+        "            if place.offset < own:\n                return False",
+        "            if False:\n                return False",
+        _TESTS,
+    ),
+    Mutant(
+        "the_table_of_an_older_assignment_stays",
+        "worker/parked/room.py",
+        "        self.table.clear()\n        self._writer.clear()",
+        "        self._writer.clear()",
+        _TESTS,
+    ),
+    Mutant(
+        "an_identity_that_waits_is_run_from_input",
+        "worker/parked/room.py",
+        'row.state in ("waiting", "replay") and row.digest == digest',
+        'row.state == "replay" and row.digest == digest',
+        _TESTS,
+    ),
+    Mutant(
+        "another_event_of_its_identity_is_taken_for_it",
+        "worker/parked/room.py",
+        'row.state in ("waiting", "replay") and row.digest == digest',
+        'row.state in ("waiting", "replay")',
+        _TESTS,
+    ),
+    Mutant(
+        "a_taken_up_event_that_is_not_the_front_runs",
+        "worker/parked/room.py",
+        "return self.holds(delivery) and row is not None and self.table.waiting.is_front(row)",
+        "return self.holds(delivery)",
+        _TESTS,
+    ),
+    Mutant(
+        "what_is_overruled_runs",
+        "worker/parked/room.py",
+        "return row is not None and row.state == delivery.room_state and row.place == delivery.room_place",
+        "return row is not None",
+        _TESTS,
+    ),
+    Mutant(
+        "parked_cancels_let_nobody_pass",
+        "worker/parked/unfinished.py",
+        "return not self.ships and self.code == WAITS_FOR_SHIPMENTS",
+        "return False",
+        _TESTS,
+    ),
+    Mutant(
+        "cancels_pass_a_parked_shipment",
+        "worker/parked/queues.py",
+        "return shipment or cancel\n",
+        "return cancel\n",
+        _TESTS,
+    ),
+    Mutant(
+        "parked_events_come_up_in_the_order_of_parking",
+        "worker/parked/queues.py",
+        "return row.topic, row.source_offset, row.partition, row.offset",
+        'return "", 0, row.partition, row.offset',
+        _TESTS,
+    ),
+    Mutant(
+        "parking_again_forgets_its_first_time",
+        "worker/parked/letters.py",
+        "        first_parked=first_parked,\n    )\n\n\ndef _letter(",
+        "        first_parked=None,\n    )\n\n\ndef _letter(",
+        _TESTS,
+    ),
+    Mutant(
+        "the_record_of_a_zombie_makes_an_event_younger",
+        "worker/parked/table.py",
+        "row.first_parked = min(row.first_parked, old.first_parked)",
+        "pass",
+        _TESTS,
+    ),
+    Mutant(
+        "what_a_zombie_parks_is_tried_at_once",
+        "worker/parked/room.py",
+        "row.next_try = max(row.next_try, now + self._stranger_s)",
+        "pass",
+        _TESTS,
+    ),
+    Mutant(
+        "a_dead_letter_loses_what_was_confirmed",
+        "worker/parked/letters.py",
+        "verdict.confirmed or delivery.progress.confirmed",
+        "()",
+        _TESTS,
+    ),
+    Mutant(
+        "parking_loses_what_was_confirmed",
+        "worker/parked/letters.py",
+        "        carry(delivery, now),\n        delivery.progress.confirmed,",
+        "        carry(delivery, now),\n        (),",
+        _TESTS,
+    ),
+    Mutant(
+        "parking_loses_a_call_in_doubt",
+        "worker/parked/carried.py",
+        "unsettled=None\n            if unsettled is None\n",
+        "unsettled=None\n            if True\n",
+        _TESTS,
+    ),
+    Mutant(
+        "a_call_in_doubt_is_not_doubted_anew",
+        "worker/parked/carried.py",
+        "max(carried.unsettled.believe_at, not_before),",
+        "carried.unsettled.believe_at,",
+        _TESTS,
+    ),
+    Mutant(
+        "a_found_intent_is_lost_when_parked",
+        "worker/parked/carried.py",
+        "progress.hold_until = max(carried.hold_until, not_before) if carried.read_twice else carried.hold_until",
+        "pass",
+        _TESTS,
+    ),
+    Mutant(
+        "time_counts_from_this_process_start",
+        "worker/parked/carried.py",
+        "delivery.first_seen = about.first_seen if about.first_seen is not None else delivery.first_seen",
+        "pass",
+        _TESTS,
+    ),
+    Mutant(
+        "time_paused_while_parked_is_counted",
+        "worker/parked/carried.py",
+        "progress.paused_s += max(0.0, now - carried.parked_at)",
+        "pass",
+        _TESTS,
+    ),
+    Mutant(
+        "retrying_is_told_again_after_parking",
+        "worker/parked/carried.py",
+        "delivery.told_retrying = carried.told_retrying",
+        "pass",
+        _TESTS,
+    ),
+    Mutant(
+        "parked_events_are_never_told_late",
+        "worker/parked/unfinished.py",
+        "if carried is None or not carried.told_retrying:",
+        "if False:",
+        _TESTS,
+    ),
+    Mutant(
+        "parked_events_are_given_up_only_at_an_open_gate",
+        "worker/parked/waiting.py",
+        'self._take_overdue(self._expired, "expired", now, most, taken)',
+        "pass",
+        _TESTS,
+    ),
+    Mutant(
+        "its_own_next_time_is_not_waited_for",
+        "worker/parked/waiting.py",
+        "if row.due_at > now:",
+        "if False:",
+        _TESTS,
+    ),
+    Mutant(
+        "corrected_numbers_are_forgotten",
+        "worker/parked/room.py",
+        "return None if row is None else row.event_time",
+        "return None",
+        _TESTS,
+    ),
+    Mutant(
+        "markers_are_dropped_too_early",
+        "worker/parked/housekeeping.py",
+        "if now > row.expires_at:",
+        "if now > row.expires_at - 29 * 86_400:",
+        _TESTS,
+    ),
+    Mutant(
+        "a_dead_shipment_holds_up_no_cancel",
+        "worker/parked/table.py",
+        'row.ships and row.state in ("dead", "waiting", "replay")',
+        'row.ships and row.state in ("waiting", "replay")',
+        _TESTS,
+    ),
+    Mutant(
+        "an_unreadable_shipment_holds_up_no_cancel",
+        "worker/parked/table.py",
+        "rows += self._by_key.get(key, {}).values() if key else ()",
+        "pass",
+        _TESTS,
+    ),
+    Mutant(
+        "the_limit_of_parked_events_is_ignored",
+        "worker/parked/room.py",
+        "return self.parked_count >= self._most_parked",
+        "return False",
+        _TESTS,
+    ),
+    Mutant(
+        "a_held_pump_hands_over_what_it_fetched",
+        "worker/parked/pump.py",
+        "            if self._held:\n                return False",
+        "            if False:\n                return False",
+        _TESTS,
+    ),
+)
