@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -34,6 +35,7 @@ from tests.mutants.telling import Fate, as_json, summary, table
 def main() -> int:
     """Run."""
     options = _options()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     mutants = [one for one in MUTANTS if not options.only or any(name in one.name for name in options.only)]
     if options.list or not mutants:
         print("\n".join(one.name for one in mutants) or "no mutant has such a name")
@@ -45,6 +47,8 @@ def main() -> int:
         except BrokenRunError as error:
             print(error, file=sys.stderr)
             return 2
+        except KeyboardInterrupt:
+            return 130
     if options.json:
         print(json.dumps(as_json(fates, run.problems), indent=1))
     else:

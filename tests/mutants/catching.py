@@ -40,6 +40,7 @@ class _Ended:
     code: int | None
     """None: it was ended after its time."""
     out: str
+    errors: str
     seconds: float
 
 
@@ -52,7 +53,7 @@ def ask_tests(root: Path, paths: Sequence[str], *, without: Sequence[str] = ()) 
         return Answer(None, ended.seconds)
     failed = _FAILED.findall(ended.out)
     if ended.code != 1 or not failed:
-        raise BrokenRunError(f"pytest {' '.join(paths)} ended with {ended.code}: {_last_lines(ended.out)}")
+        raise BrokenRunError(f"pytest {' '.join(paths)} ended with {ended.code}: {_last_lines(ended)}")
     return Answer(failed[0], ended.seconds)
 
 
@@ -61,7 +62,7 @@ def failing_tests(root: Path, paths: Sequence[str]) -> list[str]:
     ended = _pytest(root, paths, ())
     failed = _FAILED.findall(ended.out)
     if ended.code not in (0, 1) or (ended.code == 1 and not failed):
-        raise BrokenRunError(f"pytest ended with {ended.code}: {_last_lines(ended.out)}")
+        raise BrokenRunError(f"pytest ended with {ended.code}: {_last_lines(ended)}")
     return failed
 
 
@@ -99,7 +100,7 @@ def _failed_seeds(ended: _Ended) -> dict[int, list[str]]:
     except (ValueError, KeyError, AttributeError):
         failed = None
     if failed is None or ended.code not in (0, 1) or bool(failed) != (ended.code == 1):
-        raise BrokenRunError(f"the simulation ended with {ended.code}: {_last_lines(ended.out)}")
+        raise BrokenRunError(f"the simulation ended with {ended.code}: {_last_lines(ended)}")
     return failed
 
 
@@ -138,21 +139,21 @@ def _run(root: Path, arguments: Sequence[str], timeout_s: float) -> _Ended:
         text=True,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT if "pytest" in arguments else None,
+        stderr=subprocess.PIPE,
         start_new_session=True,
     )
     _RUNNING.add(process)
     try:
-        out, _ = process.communicate(timeout=timeout_s)
+        out, errors = process.communicate(timeout=timeout_s)
         code: int | None = process.returncode
     except subprocess.TimeoutExpired:
-        out, code = "", None
+        out, errors, code = "", "", None
     finally:
         _RUNNING.discard(process)
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
-    return _Ended(code, out, time.monotonic() - started)
+    return _Ended(code, out, errors, time.monotonic() - started)
 
 
 def end_running() -> None:
@@ -162,5 +163,5 @@ def end_running() -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def _last_lines(text: str) -> str:
-    return " / ".join(text.strip().splitlines()[-4:])
+def _last_lines(ended: _Ended) -> str:
+    return " / ".join((ended.out + ended.errors).strip().splitlines()[-4:])
