@@ -164,6 +164,8 @@ class Refusal:
     """Epoch seconds: until then a read may be old, and the units may yet turn out to be there."""
     partial: bool = False
     """Only part of what was open was to be cancelled: it may work once the rest has shipped."""
+    correction: bool = False
+    """Of a correction: it says nothing about shipping the units, and the other way round."""
 
 
 @dataclass(slots=True)

@@ -47,6 +47,10 @@ class Assignment:
         self._owns = owns
         self._reading_back: asyncio.Task[None] | None = None
         self.epoch = 0
+        self.taken_at = 0.0
+        """Epoch seconds of the latest assignment."""
+        self.inherited = True
+        """Somebody (or an earlier life of ours) has worked on one of these partitions before."""
         self.places: frozenset[Place] = frozenset()
         self.pairing = Pairing(frozenset(), frozenset())
         self.joined = False
@@ -74,6 +78,7 @@ class Assignment:
         self.epoch += 1
         self._own(frozenset(places))
         self.joined = True
+        self.taken_at = self._clock.now()
         if self.pairing.unpaired:
             log.error("partitions_not_paired", numbers=sorted(self.pairing.unpaired))
         log.info("partitions_assigned", partitions=sorted(f"{topic}/{number}" for topic, number in self.places))
@@ -114,6 +119,7 @@ class Assignment:
 
     def _note(self, committed: dict[Place, tuple[int, str]]) -> None:
         now, intents = self._clock.now(), self._committer.intents
+        self.inherited = any(offset >= 0 for offset, _ in committed.values())
         for place, (offset, text) in committed.items():
             if offset >= 0:
                 self._offsets.found(*place, offset)

@@ -77,6 +77,13 @@ class IntakeFence:
         read_again = delivery.room_place is None and (record.topic, record.partition) == self._place(delivery)
         self._committer.ended(delivery, record.offset if read_again else None)
 
+    @property
+    def believe_from(self) -> float:
+        """Epoch seconds: calls of earlier owners have ended, and reads show what came of them."""
+        if not self._assignment.inherited:
+            return 0.0
+        return self._assignment.taken_at + self._committer.intents.keep_s
+
     def found_intent(self, order: str) -> FoundIntent | None:
         """What an earlier owner left behind for this order. None: nothing, or long enough ago."""
         return self._committer.intents.found(order, self._clock.now())

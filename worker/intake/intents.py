@@ -151,7 +151,7 @@ class Intents:
         self.max_bytes = max_bytes
         self.assignment = 0
         """Counts the assignments: the answer to a commit belongs to the one it was sent under."""
-        self._keep_s = keep_s
+        self.keep_s = keep_s
         self._partitions: dict[Place, _Partition] = {}
 
     def assign(self, places: Iterable[Place]) -> None:
@@ -203,7 +203,7 @@ class Intents:
             one = state.running.pop(owner, None)
             if one is not None:
                 had = True
-                state.ended[one.mark] = _Ended(one.deadline, min(one.deadline, now) + self._keep_s, offset)
+                state.ended[one.mark] = _Ended(one.deadline, min(one.deadline, now) + self.keep_s, offset)
         return had
 
     def running(self) -> int:
@@ -313,7 +313,7 @@ class Intents:
         return now >= self._expiry(one)
 
     def _expiry(self, one: FoundIntent) -> float:
-        return max(one.deadline, one.found_at) + self._keep_s
+        return max(one.deadline, one.found_at) + self.keep_s
 
     @staticmethod
     def _put_back(state: _Partition, owner: Hashable, before: _Running | None) -> None:

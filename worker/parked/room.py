@@ -8,6 +8,7 @@ the newest record of an event counts, and what it knows less is made up for by w
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
 import structlog
 from aiokafka.structs import ConsumerRecord
@@ -49,6 +50,8 @@ class Room:
         self._rules = Rules.of(settings)
         self._writer = Writer(settings.topics.dead_letter, publisher, clock)
         self._partitions: frozenset[int] = frozenset()
+        self._writing: Counter[str] = Counter()
+        """Keys of the records that are being written just now."""
         self.table = Table()
         self.tail = Tail(settings, read=self._read, began=self._began, caught_up=self._caught_up)
         self._fetcher = Fetcher(settings)
@@ -194,7 +197,13 @@ class Room:
     async def _put(self, delivery: Delivery, about: DeadLetterHeaders) -> Place:
         record = delivery.record
         value, headers = deadletter.write(about, record.value, record.headers)
-        place = await self._writer.write(delivery.key, value, headers, record.partition)
+        self._writing[delivery.key] += 1
+        try:
+            place = await self._writer.write(delivery.key, value, headers, record.partition)
+        finally:
+            self._writing[delivery.key] -= 1
+            if not self._writing[delivery.key]:
+                del self._writing[delivery.key]
         now = self._clock.now()
         row = row_of(delivery.key, about, place, record.value, written_at=now, rules=self._rules)
         self.table.wrote(delivery.key, row, place, now)
@@ -306,6 +315,9 @@ class Room:
         By the time it is tried again a read shows what became of that call.
         """
         if row.state != "waiting" or not self.tail.is_ready(row.partition) or self.table.is_own(row.key, row.place):
+            return
+        if row.key in self._writing:
+            # Our own: the tail is quicker than the acknowledgement.
             return
         log.warning("parked_by_another_worker", partition=row.partition, offset=row.offset)
         row.next_try = max(row.next_try, now + self._stranger_s)

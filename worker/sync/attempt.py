@@ -32,6 +32,19 @@ from worker.walmart.answer import CallError, CallKind, OrdersApi
 READ_AGAIN_S: Final = 3.0
 """While an outcome is not known the order is read again this often."""
 
+_OF_STATE: Final = frozenset(
+    {
+        "shipped_otherwise",
+        "quantity_exceeds_open",
+        "correction_unmatched",
+        "correction_refused",
+        "partial_cancel_refused",
+        "walmart_refused",
+        "cancel_after_ship",
+    }
+)
+"""Codes that an old read may be the cause of."""
+
 MAX_CALLS: Final = 2_000
 """More calls than any event can need in one attempt; past it something is wrong with us."""
 
@@ -194,7 +207,25 @@ class Attempt:
         if waiting:
             text = f"{waiting} unit(s) to cancel wait for shipments: Walmart takes no partial cancellation"
             return self._again(Trouble.SHIPMENTS, Failure("waiting_for_shipments", text), order)
+        believe_from = self.room.fence.believe_from
+        if asked_at < believe_from and self._rests_on_an_old_state(step):
+            text = "the partition's earlier owner may have changed the order a moment ago: it is read again before that"
+            failure = Failure("outcome_unknown", text)
+            return self._again(Trouble.UNKNOWN, failure, order, min(READ_AGAIN_S, max(0.0, believe_from - now)))
         return None
+
+    def _rests_on_an_old_state(self, step: Plan) -> bool:
+        """True if an older view of the order than its true state could have led to this end.
+
+        Units shown as shipped or cancelled stay so; what is missing may be there already, and a number may have been
+        corrected since.
+        """
+        if any(problem.code in _OF_STATE for problem in step.problems):
+            return True
+        corrects = not isinstance(self.data, OrderCancelled) and any(
+            package.replaces_tracking_number for package in self.data.packages
+        )
+        return corrects and not self.progress.applied
 
     def _pending(self, step: Plan) -> list[Refusal]:
         """Refusals the outcome still rests on."""

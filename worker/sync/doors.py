@@ -19,9 +19,16 @@ class Fence(Protocol):
         """
         ...
 
+    @property
+    def believe_from(self) -> float:
+        """Epoch seconds from when on a read shows all that earlier owners of our partitions have sent."""
+        ...
+
 
 class NoFence:
     """Always lets pass."""
+
+    believe_from = 0.0
 
     async def intend(self, event: Event, call: Call, deadline: float, delivery: Delivery | None) -> bool:
         """True."""

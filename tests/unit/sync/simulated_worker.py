@@ -46,6 +46,8 @@ class Markers:
 class SomeFence:
     """Lets pass, mostly."""
 
+    believe_from = 0.0
+
     def __init__(self, chance: random.Random, failing: float) -> None:
         self.chance, self.failing = chance, failing
 

@@ -606,6 +606,8 @@ async def test_pieces_that_leave_units_open_wait_until_an_old_read_is_ruled_out(
 
 
 class CountingFence:
+    believe_from = 0.0
+
     def __init__(self, *, open_: bool = True) -> None:
         self.asked = 0
         self.open = open_
@@ -631,6 +633,28 @@ async def test_behind_a_closed_fence_nothing_is_sent() -> None:
     assert outcome.after_s == 1.0
     assert bench.walmart.charged() == {}
     assert bench.progress.unsettled is None
+
+
+async def test_a_conflict_is_no_final_word_while_reads_may_lag_behind_an_earlier_owner() -> None:
+    """Its shipment under the number to be corrected may not be shown yet."""
+    fence = CountingFence()
+    fence.believe_from = NOW + 40
+    bench = Bench(Walmart({"1": line(ordered=2)}), fence=fence)
+    shipment = one(3, "BOX1")
+    outcome = again(await bench.attempt(shipment))
+    assert (outcome.trouble, outcome.failure.code) == (Trouble.UNKNOWN, "outcome_unknown")
+    assert bench.walmart.charged() == {("1", "BOX1"): 2}, "what can be sent is sent"
+    bench.clock.time = NOW + 41
+    end = verdict(await bench.attempt(shipment))
+    assert end.failure is not None
+    assert end.failure.code == "quantity_exceeds_open"
+
+
+async def test_success_needs_no_second_look() -> None:
+    fence = CountingFence()
+    fence.believe_from = NOW + 40
+    bench = Bench(Walmart({"1": line(ordered=2)}), fence=fence)
+    assert verdict(await bench.attempt(one(2, "BOX1"))).effect == "applied"
 
 
 # -- cancellations
