@@ -13,9 +13,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from tests.bench.effort import FULL, QUICK, Effort
 from tests.bench.figures import Figure, show, to_json
 from tests.bench.ground import ground
-from tests.bench.measurements import FULL, MEASUREMENTS, QUICK, Effort
+from tests.bench.measurements import MEASUREMENTS, NEED_THE_BACKLOG
 from worker.sandbox.kafka_jars import KAFKA_VERSION
 
 _LIBRARIES = ("aiohttp", "aiokafka", "orjson", "pydantic", "structlog", "prometheus_client")
@@ -24,15 +25,19 @@ _LIBRARIES = ("aiohttp", "aiokafka", "orjson", "pydantic", "structlog", "prometh
 def main() -> None:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure the worker (Linux).")
+    parser.add_argument("names", nargs="*", metavar="MEASUREMENT", help=f"of {', '.join(MEASUREMENTS)}; all by default")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures here, too")
-    parser.add_argument("--quick", action="store_true", help="less than two minutes, and noisier")
-    parser.add_argument("--only", action="append", choices=tuple(MEASUREMENTS), help="this measurement (repeatable)")
+    parser.add_argument("--quick", action="store_true", help="a few minutes, and noisier")
+    parser.add_argument("--only", action="append", choices=tuple(MEASUREMENTS), help="the same (repeatable)")
     asked = parser.parse_args()
+    names = [*asked.names, *(asked.only or ())] or list(MEASUREMENTS)
+    if unknown := set(names) - set(MEASUREMENTS):
+        parser.error(f"unknown: {', '.join(sorted(unknown))} (there are {', '.join(MEASUREMENTS)})")
     if sys.platform != "linux":
         raise SystemExit("the benchmarks read /proc: Linux only")
     logging.basicConfig(level=logging.ERROR)  # fresh topics make the Kafka client complain, and try again
     begun = time.monotonic()
-    figures = asyncio.run(_measure(asked.only or list(MEASUREMENTS), QUICK if asked.quick else FULL))
+    figures = asyncio.run(_measure(names, QUICK if asked.quick else FULL))
     _say("")
     show(figures, _say)
     about = {**_about(), "quick": asked.quick, "seconds": round(time.monotonic() - begun)}
@@ -43,7 +48,7 @@ def main() -> None:
 
 async def _measure(names: list[str], effort: Effort) -> list[Figure]:
     figures: list[Figure] = []
-    async with ground(effort.backlog, _say) as made:
+    async with ground(effort.backlog if NEED_THE_BACKLOG & set(names) else 0, _say) as made:
         for name in names:
             _say(f"{name}: {(MEASUREMENTS[name].__doc__ or '').strip()}")
             figures += await MEASUREMENTS[name](made, effort)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass
-from typing import Final, Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Literal
 
 import orjson
 
@@ -33,6 +33,9 @@ class Task:
     walmart: str
     """Base URL of Walmart's API."""
     in_flight: int = 256
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What differs in the sections of `worker.settings.Settings` (`accounts` and `stores`: all of it); only our own
+    worker is given any."""
 
     @property
     def names(self) -> TopicSettings:
@@ -57,6 +60,10 @@ class Contender:
     work: Work
     command: tuple[str, ...]
     """The task's JSON is appended."""
+
+    def run(self, task: Task) -> tuple[str, ...]:
+        """The whole command."""
+        return (*self.command, task.to_json())
 
 
 def _module(name: str) -> tuple[str, ...]:

@@ -1,7 +1,10 @@
 """A Walmart that costs next to nothing: it answers after a fixed delay and tells when each call came.
 
 It knows no orders: every id is an order with two acknowledged lines, and a shipment is answered with the order as it
-is afterwards. Run as `python -m tests.bench.fast_walmart DELAY_SECONDS`; its first line of output is its port.
+is afterwards. Several accounts may use it, each below a path of its own; on request it does not serve some of them, or
+some orders (`faults.py`).
+
+Run as `python -m tests.bench.fast_walmart DELAY_SECONDS`; its first line of output is its port.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from typing import Any, Final
 
 import orjson
 
+from tests.bench.faults import Faults
 from tests.bench.traffic import order_template
 
 _HEAD: Final = (
@@ -31,6 +35,9 @@ class Walmart:
         self.delay_s = delay_s
         self.gets = 0
         self.posts = 0
+        self.faulty = 0
+        """Calls, those for a token included, that were not served."""
+        self.faults = Faults()
         self.times: dict[str, list[float]] = {}
         """Order id -> GET came, GET answered, POST came, POST answered."""
         self._order: dict[str, Any] = order_template()["order"]
@@ -59,12 +66,12 @@ class Walmart:
 
     def reset(self) -> None:
         """Forget what was counted."""
-        self.gets = self.posts = 0
+        self.gets = self.posts = self.faulty = 0
         self.times.clear()
 
     def told(self) -> dict[str, Any]:
         """What was counted, and when that was."""
-        return {"now": time.monotonic(), "gets": self.gets, "posts": self.posts}
+        return {"now": time.monotonic(), "gets": self.gets, "posts": self.posts, "faulty": self.faulty}
 
 
 class _Connection(asyncio.Protocol):
@@ -93,25 +100,42 @@ class _Connection(asyncio.Protocol):
 
     def _handle(self, method: bytes, path: str, body: bytes) -> None:
         walmart, came = self._walmart, time.monotonic()
-        if path.startswith("/v3/orders/"):
-            order, _, action = path[len("/v3/orders/") :].partition("/")
-            if method == b"GET":
-                walmart.gets += 1
-                content = walmart.get(order)
-            else:
-                assert action == "shipping", path
-                walmart.posts += 1
-                content = walmart.post(order, body)
-            if walmart.delay_s:
-                self._loop.call_at(came + walmart.delay_s, self._answer, content, order, came)
-            else:
-                self._answer(content, order, came)
-        elif path == "/v3/token":
+        account, is_call, call = path.partition("/v3/")
+        if not is_call:
+            self._bench(path, body)
+            return
+        order, _, action = call.removeprefix("orders/").partition("/")
+        is_token, writes = call == "token", method == b"POST"
+        answer = walmart.faults.answer(account[1:], None if is_token else order, writes=writes)
+        if answer != "served":
+            walmart.faulty += 1
+            if answer is not None:
+                self._loop.call_at(came + walmart.delay_s, self._write, answer)
+            return
+        if is_token:
             self._answer(_TOKEN)
-        elif path == "/bench/counts":
+            return
+        if writes:
+            assert action == "shipping", path
+            walmart.posts += 1
+            content = walmart.post(order, body)
+        else:
+            walmart.gets += 1
+            content = walmart.get(order)
+        if walmart.delay_s:
+            self._loop.call_at(came + walmart.delay_s, self._answer, content, order, came)
+        else:
+            self._answer(content, order, came)
+
+    def _bench(self, path: str, body: bytes) -> None:
+        walmart = self._walmart
+        if path == "/bench/counts":
             self._answer(orjson.dumps(walmart.told()))
         elif path == "/bench/times":
             self._answer(orjson.dumps(walmart.times))
+        elif path == "/bench/faults":
+            walmart.faults = Faults(**orjson.loads(body))
+            self._answer(b"{}")
         else:
             assert path == "/bench/reset", path
             walmart.reset()
@@ -120,8 +144,11 @@ class _Connection(asyncio.Protocol):
     def _answer(self, content: bytes, order: str | None = None, came: float = 0.0) -> None:
         if order is not None:
             self._walmart.note(order, came)
+        self._write(_HEAD + str(len(content)).encode() + b"\r\n\r\n" + content)
+
+    def _write(self, answer: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(_HEAD + str(len(content)).encode() + b"\r\n\r\n" + content)
+            self._transport.write(answer)
 
 
 def _content_length(head: bytes) -> int:

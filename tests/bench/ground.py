@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from tests.bench.contract import Task, Work
+from tests.bench.figures import Figure
+from tests.bench.process import Child, FastWalmart
 from tests.bench.traffic import produce_backlog
 from worker.sandbox.kafka import EmbeddedKafka, create_topics
 from worker.settings import TopicSettings
 
 PARTITIONS = 3
+_POLL_S = 0.05
+_PATIENCE_S = 180.0
+_LAST_ANSWER_S = 0.1
 _numbers = itertools.count(1)
 
 
-class ResultCount:
-    """How many results lie in the results topic, from when it was made."""
+class RecordCount:
+    """How many records were written to a topic, from when it was made or reset."""
 
     def __init__(self, consumer: AIOKafkaConsumer, topic: str) -> None:
         self._consumer = consumer
@@ -46,10 +53,19 @@ class Ground:
     """Events in the topics of `topics`."""
     topics: TopicSettings = field(default_factory=TopicSettings)
 
-    def task(self, work: Work, *, walmart: str = "", topics: TopicSettings | None = None) -> Task:
+    def task(
+        self,
+        work: Work,
+        *,
+        walmart: str = "",
+        topics: TopicSettings | None = None,
+        settings: dict[str, dict[str, Any]] | None = None,
+    ) -> Task:
         """A task with a group of its own."""
         names = topics or self.topics
-        return Task(work, self.bootstrap, names.model_dump(), f"bench-{next(_numbers)}", walmart)
+        return Task(
+            work, self.bootstrap, names.model_dump(), f"bench-{next(_numbers)}", walmart, settings=settings or {}
+        )
 
     async def fresh_topics(self) -> TopicSettings:
         """Four empty topics."""
@@ -59,12 +75,12 @@ class Ground:
         return topics
 
     @asynccontextmanager
-    async def results(self) -> AsyncIterator[ResultCount]:
-        """Count the results of the backlog's topics."""
+    async def records(self, topic: str) -> AsyncIterator[RecordCount]:
+        """Count the records of a topic."""
         consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, enable_auto_commit=False)
         await consumer.start()
         try:
-            count = ResultCount(consumer, self.topics.sync_result)
+            count = RecordCount(consumer, topic)
             await count.reset()
             yield count
         finally:
@@ -73,10 +89,25 @@ class Ground:
 
 @asynccontextmanager
 async def ground(backlog: int, say: Callable[[str], None]) -> AsyncIterator[Ground]:
-    """Start Kafka and fill the backlog."""
+    """Start Kafka and fill the backlog (0: nobody needs one)."""
     async with EmbeddedKafka(heap_mb=768, progress=say) as kafka:
         made = Ground(kafka.bootstrap_servers, say, backlog)
         made.topics = await made.fresh_topics()
-        say(f"writing a backlog of {backlog:,} events")
-        await produce_backlog(made.bootstrap, made.topics.order_shipped, backlog)
+        if backlog:
+            say(f"writing a backlog of {backlog:,} events")
+            await produce_backlog(made.bootstrap, made.topics.order_shipped, backlog)
         yield made
+
+
+async def until_posted(walmart: FastWalmart, process: Child, count: int) -> None:
+    """Wait until so many shipments have come, and the last one is answered."""
+    async with asyncio.timeout(_PATIENCE_S):
+        while (await walmart.counts())["posts"] < count:
+            process.check()
+            await asyncio.sleep(_POLL_S)
+    await asyncio.sleep(_LAST_ANSWER_S)
+
+
+def tell(ground: Ground, figure: Figure) -> None:
+    """The latest value of a figure, while the measurement goes on."""
+    ground.say(f"  {figure.measurement}, {figure.contender}: {figure.values[-1]:,.1f} {figure.unit} {figure.name}")

@@ -1,4 +1,7 @@
-"""The four measurements. Each runs the contenders in turn, so that a slow minute of the machine meets all of them."""
+"""The measurements. Each runs the contenders in turn, so that a slow minute of the machine meets all of them.
+
+Those of the delivery core have files of their own.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from tests.bench.contract import WORKER_CALLS, WORKER_EVENTS, Contender, Task, contenders
+from tests.bench.contract import WORKER_CALLS, WORKER_EVENTS, contenders
+from tests.bench.effort import Effort
 from tests.bench.figures import Figure, percentile, ratio
-from tests.bench.ground import Ground
-from tests.bench.process import Child, FastWalmart, child, fast_walmart
+from tests.bench.ground import Ground, tell, until_posted
+from tests.bench.isolation import isolation
+from tests.bench.lanes_cost import lanes
+from tests.bench.parked import parked
+from tests.bench.process import Child, child, fast_walmart
 from tests.bench.traffic import produce_steadily
 
 DELAY_S: Final = 0.05
@@ -22,40 +29,6 @@ _POLL_S: Final = 0.05
 _PATIENCE_S: Final = 180.0
 
 
-@dataclass(frozen=True, slots=True)
-class Effort:
-    """How much is measured. Events per run are those of the window; what comes before warms up."""
-
-    runs: int
-    cpu_events: int
-    throughput_runs: int
-    throughput_events: int
-    latency_runs: int
-    latency_seconds: float
-    backlog: int
-    backlog_runs: int
-
-
-FULL: Final = Effort(
-    runs=5,
-    cpu_events=20_000,
-    throughput_runs=5,
-    throughput_events=6_000,
-    latency_runs=3,
-    latency_seconds=30,
-    backlog=200_000,
-    backlog_runs=3,
-)
-QUICK: Final = Effort(
-    runs=3,
-    cpu_events=6_000,
-    throughput_runs=3,
-    throughput_events=2_000,
-    latency_runs=1,
-    latency_seconds=10,
-    backlog=30_000,
-    backlog_runs=1,
-)
 _WARM_UP: Final = 0.25
 """Part of the window that is worked off before it is measured."""
 
@@ -85,7 +58,7 @@ async def cpu(ground: Ground, effort: Effort) -> list[Figure]:
     costs = {one.name: Figure("cpu", one.name, "CPU per event", "µs") for one in rivals}
     rates = {one.name: Figure("cpu", one.name, "events per second", "/s") for one in rivals}
     warm_up = int(effort.cpu_events * _WARM_UP)
-    async with ground.results() as results:
+    async with ground.records(ground.topics.sync_result) as results:
 
         async def done() -> tuple[float, int]:
             count = await results.now()
@@ -94,13 +67,13 @@ async def cpu(ground: Ground, effort: Effort) -> list[Figure]:
         for _ in range(effort.runs):
             for one in rivals:
                 await results.reset()
-                async with child(_command(one, ground.task("events"))) as process:
+                async with child(one.run(ground.task("events"))) as process:
                     first = await _sample_when(process, done, warm_up)
                     last = await _sample_when(process, done, warm_up + effort.cpu_events)
                 events = last.done - first.done
                 costs[one.name].values.append((last.cpu_s - first.cpu_s) / events * 1e6)
                 rates[one.name].values.append(events / (last.at - first.at))
-                _tell(ground, costs[one.name])
+                tell(ground, costs[one.name])
     ours, theirs = rivals[0].name, rivals[-1].name
     return [*costs.values(), ratio("cpu", "CPU per event", costs[ours], costs[theirs]), *rates.values()]
 
@@ -122,7 +95,7 @@ async def throughput(ground: Ground, effort: Effort) -> list[Figure]:
         for _ in range(effort.throughput_runs):
             for one in rivals:
                 await walmart.reset()
-                async with child(_command(one, ground.task("calls", walmart=walmart.url))) as process:
+                async with child(one.run(ground.task("calls", walmart=walmart.url))) as process:
                     first = await _sample_when(process, done, warm_up)
                     busy = walmart.process.cpu_s
                     last = await _sample_when(process, done, warm_up + effort.throughput_events)
@@ -131,7 +104,7 @@ async def throughput(ground: Ground, effort: Effort) -> list[Figure]:
                 events = last.done - first.done
                 rates[one.name].values.append(events / (last.at - first.at))
                 costs[one.name].values.append((last.cpu_s - first.cpu_s) / events * 1e6)
-                _tell(ground, rates[one.name])
+                tell(ground, rates[one.name])
     ours, theirs = rivals[0].name, rivals[-1].name
     share = ratio("throughput", "events per second", rates[ours], rates[theirs], aim=(">=", 0.85))
     return [*rates.values(), share, *costs.values(), *peaks.values(), load]
@@ -150,15 +123,13 @@ async def latency(ground: Ground, effort: Effort) -> list[Figure]:
         for _ in range(effort.latency_runs):
             await walmart.reset()
             topics = await ground.fresh_topics()
-            async with child(
-                _command(WORKER_CALLS, ground.task("calls", walmart=walmart.url, topics=topics))
-            ) as process:
+            async with child(WORKER_CALLS.run(ground.task("calls", walmart=walmart.url, topics=topics))) as process:
                 await produce_steadily(ground.bootstrap, topics.order_shipped, per_second=RATE, count=warm_up, first=0)
-                await _until_posted(walmart, process, warm_up)
+                await until_posted(walmart, process, warm_up)
                 produced = await produce_steadily(
                     ground.bootstrap, topics.order_shipped, per_second=RATE, count=count, first=warm_up
                 )
-                await _until_posted(walmart, process, warm_up + count)
+                await until_posted(walmart, process, warm_up + count)
             times = await walmart.times()
             totals, shares = [], []
             for order, at in produced.items():
@@ -168,7 +139,7 @@ async def latency(ground: Ground, effort: Effort) -> list[Figure]:
             for part in (50, 99):
                 whole[part].values.append(percentile(totals, part / 100))
                 own[part].values.append(percentile(shares, part / 100))
-            _tell(ground, own[99])
+            tell(ground, own[99])
     return [*whole.values(), *own.values()]
 
 
@@ -176,7 +147,7 @@ async def memory(ground: Ground, effort: Effort) -> list[Figure]:
     """4. The most memory our process ever has while it drains the whole backlog."""
     peak = Figure("memory", WORKER_EVENTS.name, f"peak, {ground.backlog:,} events", "MB", aim=("<", 300.0))
     rate = Figure("memory", WORKER_EVENTS.name, "events per second", "/s")
-    async with ground.results() as results:
+    async with ground.records(ground.topics.sync_result) as results:
 
         async def done() -> tuple[float, int]:
             count = await results.now()
@@ -184,12 +155,12 @@ async def memory(ground: Ground, effort: Effort) -> list[Figure]:
 
         for _ in range(effort.backlog_runs):
             await results.reset()
-            async with child(_command(WORKER_EVENTS, ground.task("events"))) as process:
+            async with child(WORKER_EVENTS.run(ground.task("events"))) as process:
                 first = await _sample_when(process, done, 1)
                 last = await _sample_when(process, done, ground.backlog)
                 peak.values.append(process.peak_mb)
             rate.values.append((last.done - first.done) / (last.at - first.at))
-            _tell(ground, peak)
+            tell(ground, peak)
     return [peak, rate]
 
 
@@ -198,21 +169,8 @@ MEASUREMENTS: Final[dict[str, Callable[[Ground, Effort], Awaitable[list[Figure]]
     "throughput": throughput,
     "latency": latency,
     "memory": memory,
+    "isolation": isolation,
+    "lanes": lanes,
+    "parked": parked,
 }
-
-
-def _command(contender: Contender, task: Task) -> tuple[str, ...]:
-    return (*contender.command, task.to_json())
-
-
-async def _until_posted(walmart: FastWalmart, process: Child, count: int) -> None:
-    async with asyncio.timeout(_PATIENCE_S):
-        while (await walmart.counts())["posts"] < count:
-            process.check()
-            await asyncio.sleep(_POLL_S)
-    # The last answer is on its way for as long as Walmart takes.
-    await asyncio.sleep(2 * DELAY_S)
-
-
-def _tell(ground: Ground, figure: Figure) -> None:
-    ground.say(f"  {figure.measurement}, {figure.contender}: {figure.values[-1]:,.1f} {figure.unit} {figure.name}")
+NEED_THE_BACKLOG: Final = frozenset({"cpu", "throughput", "memory"})

@@ -10,10 +10,14 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
+import orjson
+
+from tests.bench.faults import Faults
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _STOP_S: Final = 30.0
@@ -48,9 +52,17 @@ class Child:
     @property
     def peak_mb(self) -> float:
         """The most resident memory it ever had, in MB (10^6 bytes)."""
+        return self._memory_mb("VmHWM:")
+
+    @property
+    def memory_mb(self) -> float:
+        """Its resident memory now, in MB (10^6 bytes)."""
+        return self._memory_mb("VmRSS:")
+
+    def _memory_mb(self, name: str) -> float:
         self.check()
         for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
+            if line.startswith(name):
                 return int(line.split()[1]) * 1024 / 1e6
         raise ChildEndedError("it has no memory any more")
 
@@ -59,6 +71,11 @@ class Child:
         assert self._process.stdout is not None
         async with asyncio.timeout(_STOP_S):
             return (await self._process.stdout.readline()).decode().strip()
+
+    async def ended(self) -> None:
+        """Wait until it has done what it was started for. Raises ChildEndedError where it failed."""
+        if await self._process.wait() != 0:
+            self.check()
 
     async def stop(self) -> None:
         """SIGTERM; SIGKILL when that takes too long."""
@@ -110,7 +127,7 @@ class FastWalmart:
         self._session = session
 
     async def counts(self) -> dict[str, Any]:
-        """`now` (monotonic), `gets`, `posts`."""
+        """`now` (monotonic), `gets`, `posts`, and `faulty`: calls that were not served."""
         return await self._ask("counts")
 
     async def times(self) -> dict[str, list[float]]:
@@ -121,8 +138,12 @@ class FastWalmart:
         """Count from 0 again."""
         await self._ask("reset")
 
-    async def _ask(self, what: str) -> dict[str, Any]:
-        async with self._session.get(f"{self.url}/bench/{what}") as answer:
+    async def break_(self, faults: Faults) -> None:
+        """From now on these are its faults; none: it is as new."""
+        await self._ask("faults", orjson.dumps(asdict(faults)))
+
+    async def _ask(self, what: str, content: bytes | None = None) -> dict[str, Any]:
+        async with self._session.post(f"{self.url}/bench/{what}", data=content or b"") as answer:
             told: dict[str, Any] = await answer.json()
             return told
 

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import random
 import time
+from typing import get_args
 
 import orjson
+import pytest
 
+from schemas import deadletter
 from schemas.events import OrderShipped
 from schemas.walmart.order import read_order
+from tests.bench import isolation
 from tests.bench.contract import STORE, Task
 from tests.bench.fast_walmart import Walmart
+from tests.bench.faults import Faults
 from tests.bench.figures import Figure, percentile, ratio
+from tests.bench.flood import Flood
+from tests.bench.lanes_runner import IN_FLIGHT, Drive, Mode, gates_of
+from tests.bench.parked import parked_record
 from tests.bench.traffic import STRUCTURED, event, order_id, ship_body
 from tests.bench.worker_runner import settings_of
-from worker.delivery import Record
+from worker.delivery import Place, Record
+from worker.gatekeeper import Gatekeeper
 from worker.intake.decode import Decoder
+from worker.lanes.gates import Gates
+from worker.parked.unfinished import Rules as ParkedRules
+from worker.parked.unfinished import is_whole, row_of
 from worker.settings import TopicSettings
 from worker.sync.calls import Ship
 from worker.sync.plan import plan
 from worker.sync.rules import Rules
+from worker.walmart.answer import CallKind
+from worker.walmart.error_reading import read_error
 
 
 def test_the_bare_loop_sends_what_the_worker_sends() -> None:
@@ -59,3 +74,95 @@ def test_a_ratio_is_taken_round_by_round() -> None:
     assert one.values == [0.9, 0.9, 0.8]
     assert one.met is True
     assert Figure("m", "us", "peak", "MB", [301.0], aim=("<", 300.0)).met is False
+
+
+# -- isolation
+
+
+def test_a_fault_meets_its_account_alone_and_is_read_as_what_it_is() -> None:
+    faults = Faults({"a": "throttled", "b": "dead", "c": "hangs"}, stuck=["7"])
+    for account, order, writes in (("a", None, True), ("a", "1", False), ("c", None, True), ("d", "1", True)):
+        assert faults.answer(account, order, writes=writes) == "served"
+    assert faults.answer("c", "1", writes=False) is None
+    assert faults.answer("d", "7", writes=True) == "served"
+    for answer, kind in (
+        (faults.answer("a", "1", writes=True), CallKind.THROTTLED),
+        (faults.answer("b", None, writes=True), CallKind.UNAUTHORIZED),
+        (faults.answer("b", "1", writes=False), CallKind.UNAUTHORIZED),
+        (faults.answer("d", "7", writes=False), CallKind.UNKNOWN),
+    ):
+        assert isinstance(answer, bytes)
+        head, _, body = answer.partition(b"\r\n\r\n")
+        status, *lines = head.decode().splitlines()
+        headers = dict(line.split(": ") for line in lines)
+        assert int(headers["Content-Length"]) == len(body)
+        error = read_error(int(status.split()[1]), headers, body, "ship", now=time.time())
+        assert error.kind is kind
+        assert error.retry_after_s == (1.0 if kind is CallKind.THROTTLED else None)
+
+
+def test_the_flood_and_the_others_are_different_stores_but_for_the_stuck_order() -> None:
+    settings = settings_of(
+        Task("calls", "", TopicSettings().model_dump(), "group", "", settings=isolation.settings("http://127.0.0.1:9"))
+    )
+    assert set(settings.accounts) == {isolation.DISTURBED, *isolation.OTHERS} == set(settings.stores)
+    assert all(account.base_url.endswith(f"/{name}") for name, account in settings.accounts.items())
+    for scene in isolation.SCENES:
+        flood, burst = scene.flood("", "topic", 20.0), scene.burst("", "topic", 3_000)
+        assert (flood.store == isolation.DISTURBED) is not scene.one_order
+        assert flood.store in settings.stores
+        assert scene.faults.stuck == ([order_id(flood.first), order_id(burst.first)] if scene.one_order else [])
+    first, busy, *troubled = isolation.SCENES
+    assert not first.flooded
+    assert busy.flooded
+    assert busy.faults == Faults()
+    assert all(scene.faults != Faults() for scene in troubled)
+
+
+def test_a_flood_writes_everything_once_at_its_rate() -> None:
+    flood = Flood("", "topic", STORE, first=500, count=1_003, per_second=100)
+    lumps = flood.lumps()
+    assert [number for lump in lumps for number in lump] == list(range(500, 1_503))
+    assert flood.at(lumps[-1]) == pytest.approx(10.0, abs=0.1)
+    at_once = Flood("", "topic", STORE, first=500, count=1_003, per_second=0)
+    assert at_once.lumps() == [range(500, 1_503)]
+    assert at_once.at(at_once.lumps()[0]) == 0
+
+
+# -- lanes
+
+
+def test_the_drive_stands_behind_the_gates_the_worker_uses() -> None:
+    task = Task("calls", "", TopicSettings().model_dump(), "group", "")
+    names = Gatekeeper(Gates(), settings_of(task), random.Random(1)).names_of(STORE, ships=True)
+    assert [name.replace("main", "01").replace(STORE, "01") for name in names] == list(gates_of(1))
+
+
+@pytest.mark.parametrize("mode", get_args(Mode))
+def test_as_many_lanes_wait_all_the_time_while_each_event_has_its_turns(mode: Mode) -> None:
+    drive = Drive(1_000, mode)
+    for _ in range(2_000):
+        drive.event()
+    # Those that wait for their second turn come to them.
+    assert 1_000 <= drive.lanes.count <= 1_000 + IN_FLIGHT
+    assert drive.lanes.count == len(drive.lanes)
+    assert drive.turns == 2_000
+
+
+# -- parked
+
+
+def test_parked_events_are_written_as_the_worker_writes_and_reads_them() -> None:
+    topics = TopicSettings()
+    key, value, headers, partition = parked_record(topics.order_shipped, 7, 1_700_000_000.0)
+    letter = deadletter.read(value, headers)
+    place = Place(partition, 2)
+    assert not letter.problems
+    assert is_whole(letter.about, place)
+    assert (letter.key, tuple(letter.headers)) == (order_id(7).encode(), tuple(STRUCTURED))
+    task = Task("calls", "", topics.model_dump(), "group", "")
+    rules = ParkedRules.of(settings_of(task))
+    row = row_of(key.decode(), letter.about, place, value, written_at=1_700_000_000.0, rules=rules)
+    assert (row.state, row.order, row.store, row.ships, row.next_try) == ("waiting", order_id(7), STORE, True, 0.0)
+    record = Record(topics.order_shipped, partition, 2, 0, letter.key, letter.value, letter.headers)
+    assert Decoder(topics).decode(record, now=0.0).key == key.decode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -74,8 +75,11 @@ def ship_body(number: int, shipped_at_ms: int) -> dict[str, Any]:
     return {"orderShipment": {"orderLines": {"orderLine": statuses}}}
 
 
-def event(number: int) -> bytes:
-    """The n-th event, of now, as the value of a structured-mode record (about 700 bytes)."""
+def event(number: int, *, store: str = STORE, order: str | None = None) -> bytes:
+    """The n-th event, of now, as the value of a structured-mode record (about 700 bytes).
+
+    It is about the n-th order, unless another one is named.
+    """
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return orjson.dumps(
         {
@@ -86,8 +90,8 @@ def event(number: int) -> bytes:
             "time": now,
             "datacontenttype": "application/json",
             "data": {
-                "store": STORE,
-                "purchase_order_id": order_id(number),
+                "store": store,
+                "purchase_order_id": order or order_id(number),
                 "commerce_order_id": f"{number:09d}",
                 "shipment_id": f"{number:09d}",
                 "shipped_at": now,
@@ -125,9 +129,12 @@ async def produce_backlog(bootstrap: str, topic: str, count: int) -> None:
 
 
 async def produce_steadily(
-    bootstrap: str, topic: str, *, per_second: float, count: int, first: int
+    bootstrap: str, topic: str, *, per_second: float, count: int, first: int, stores: Sequence[str] = (STORE,)
 ) -> dict[str, float]:
-    """Write `count` events at a steady rate; when each was handed to the producer (monotonic), by order id."""
+    """Write `count` events at a steady rate; when each was handed to the producer (monotonic), by order id.
+
+    The stores take turns.
+    """
     produced: dict[str, float] = {}
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", linger_ms=0)
     await producer.start()
@@ -136,7 +143,7 @@ async def produce_steadily(
         for step in range(count):
             await asyncio.sleep(begun + step / per_second - time.monotonic())
             order = order_id(first + step)
-            value = event(first + step)
+            value = event(first + step, store=stores[(first + step) % len(stores)])
             produced[order] = time.monotonic()
             await producer.send_and_wait(topic, value, key=order.encode(), headers=STRUCTURED)
     finally:

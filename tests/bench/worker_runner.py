@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from typing import Any
 
 import worker.app
 from schemas.events import OrderShipped
@@ -33,17 +34,18 @@ class NoopSync:
 def settings_of(task: Task) -> Settings:
     """Defaults, but for where everything is and the SLO time: a backlog is old, and must not be told twice."""
     account = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "base_url": task.walmart or "http://127.0.0.1:9"}
-    return Settings.model_validate(
-        {
-            "kafka": {"bootstrap_servers": task.bootstrap, "group_id": task.group},
-            "topics": task.topics,
-            "accounts": {"main": account},
-            "stores": {STORE: {"account": "main"}},
-            "timing": {"slo_seconds": 86_400},
-            "limits": {"max_in_flight_events": task.in_flight},
-            "http": {"host": "127.0.0.1", "port": 0},
-        }
-    )
+    sections: dict[str, Any] = {
+        "kafka": {"bootstrap_servers": task.bootstrap, "group_id": task.group},
+        "topics": task.topics,
+        "accounts": {"main": account},
+        "stores": {STORE: {"account": "main"}},
+        "timing": {"slo_seconds": 86_400},
+        "limits": {"max_in_flight_events": task.in_flight},
+        "http": {"host": "127.0.0.1", "port": 0},
+    }
+    for name, changes in task.settings.items():
+        sections[name] = changes if name in ("accounts", "stores") else sections[name] | changes
+    return Settings.model_validate(sections)
 
 
 async def run(task: Task) -> None:
