@@ -111,6 +111,8 @@ class Arrivals:
             group=self.group(delivery),
             size=record.size + _LANE_OVERHEAD_BYTES,
             passes=delivery.envelope.shipment is not None,
+            # The room says at its turn whether it is one; it would be parked and taken up for ever.
+            may_stay=delivery.room_place is not None,
             since=now,
         )
         self._add(entry)

@@ -34,6 +34,8 @@ log = structlog.get_logger()
 
 _FULL_S = 1.0
 """While nothing more may be parked, an event that should be is looked at again this often."""
+_REST_S = 1.0
+"""Whatever an event is parked for is not over in the same moment: written and fetched in turns it would spin."""
 _BEHIND = Failure("not_started", "waits behind an earlier event of its order")
 _NOT_STARTED = Failure("not_started", "waits for its turn: a pause, or events of its order before it")
 
@@ -242,7 +244,9 @@ class Handling:
             )
             delivery.told_retrying = True
         delivery.progress.story.add(now, f"parked: {park.why.code}")
-        await self._durably(delivery, lambda: self._room.put_waiting(delivery, park.why, park.until))
+        await self._durably(
+            delivery, lambda: self._room.put_waiting(delivery, park.why, max(park.until, now + _REST_S))
+        )
         self._end(delivery)
         return None
 

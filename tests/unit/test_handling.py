@@ -325,7 +325,7 @@ async def test_behind_a_closed_gate_the_gate_decides_when_it_comes_back() -> Non
     world.gates.close(account_gate("main"), "walmart_unavailable", NOW + 15, NOW)
     world.rooms.outcome = again(Trouble.NOT_SENT, 61.0)
     await world.turn(one)
-    assert world.rooms.parked[0][1] == 0.0
+    assert world.rooms.parked[0][1] == NOW + 1.0, "after a moment's rest"
 
 
 async def test_a_cancel_that_waits_for_shipments_keeps_its_word_when_it_is_evicted_at_a_gate() -> None:

@@ -24,6 +24,8 @@ class Entry(Generic[T]):
     """Bytes, for the window."""
     passes: bool = False
     """It may overtake entries of its lane that let others pass (a shipment, before a cancel that waits for it)."""
+    may_stay: bool = False
+    """It is not to leave only because it was put behind one that is leaving."""
     since: float = 0.0
     """Epoch seconds when it began to wait in memory."""
     ready_at: float = 0.0

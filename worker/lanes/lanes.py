@@ -80,11 +80,15 @@ class Lanes(Generic[T]):
     # -- turns
 
     def add(self, entry: Entry[T]) -> None:
-        """Put an entry at the end of its lane. Behind an evicted one that it may not pass it is evicted, too."""
+        """Put an entry at the end of its lane. Behind an evicted one that it may not pass it is evicted, too.
+
+        (Unless it `may_stay`.)
+        """
         lane = self._lanes.get(entry.lane)
         if lane is None:
             lane = self._lanes[entry.lane] = Lane(entry.lane)
-        evicted, entry.evicted = entry.evicted or lane.stands_behind_evicted(entry), False
+        leaves = not entry.may_stay and lane.stands_behind_evicted(entry)
+        evicted, entry.evicted = entry.evicted or leaves, False
         lane.append(entry)
         if entry.group not in lane.groups:
             lane.groups += (entry.group,)
