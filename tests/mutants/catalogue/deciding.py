@@ -28,8 +28,8 @@ DECIDING: Final = (
     Mutant(
         "parking_is_not_waited_for",
         "worker/handling.py",
-        "await self._durably(delivery, lambda: self._room.put_waiting(delivery, park.why, park.until))",
-        "asyncio.create_task(self._room.put_waiting(delivery, park.why, park.until))",
+        "lambda: self._room.put_waiting(",
+        "lambda: (lambda *it: asyncio.sleep(0, asyncio.create_task(self._room.put_waiting(*it))))(",
         _HANDLING,
     ),
     Mutant(

@@ -90,8 +90,8 @@ INTAKE: Final = (
     Mutant(
         "an_ended_intent_is_told_no_more",
         "worker/intake/intents.py",
-        "state.ended[one.mark] = _Ended(one.deadline, min(one.deadline, now) + self._keep_s, offset)",
-        "pass",
+        "state.ended[one.mark] = ",
+        "",
         _TESTS,
     ),
     Mutant(
@@ -111,8 +111,8 @@ INTAKE: Final = (
     Mutant(
         "found_intents_are_forgotten_at_their_deadline",
         "worker/intake/intents.py",
-        "return max(one.deadline, one.found_at) + self._keep_s",
-        "return one.deadline",
+        "return max(one.deadline, one.found_at) +",
+        "return one.deadline + 0 *",
         _TESTS,
     ),
     Mutant(

@@ -54,8 +54,15 @@ LANES: Final = (
     Mutant(
         "who_comes_behind_an_evicted_event_stays",
         "worker/lanes/lanes.py",
-        "entry.evicted or lane.stands_behind_evicted(entry), False",
-        "entry.evicted, False",
+        "evicted, entry.evicted = entry.evicted or leaves, False",
+        "evicted, entry.evicted = entry.evicted, False",
+        _TESTS,
+    ),
+    Mutant(
+        "what_comes_back_for_its_turn_leaves_at_once",
+        "worker/lanes/lanes.py",
+        "leaves = not entry.may_stay and lane.stands_behind_evicted(entry)",
+        "leaves = lane.stands_behind_evicted(entry)",
         _TESTS,
     ),
     Mutant(
