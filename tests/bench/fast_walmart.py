@@ -13,11 +13,11 @@ import asyncio
 import signal
 import sys
 import time
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import orjson
 
-from tests.bench.faults import Faults
+from tests.bench.faults import THROTTLED, Bucket, Faults
 from tests.bench.traffic import order_template
 
 _HEAD: Final = (
@@ -38,6 +38,7 @@ class Walmart:
         self.faulty = 0
         """Calls, those for a token included, that were not served."""
         self.faults = Faults()
+        self._buckets: dict[str, Bucket] = {}
         self.times: dict[str, list[float]] = {}
         """Order id -> GET came, GET answered, POST came, POST answered."""
         self._order: dict[str, Any] = order_template()["order"]
@@ -58,6 +59,18 @@ class Walmart:
             for line in self._order["orderLines"]["orderLine"]
         ]
         return orjson.dumps({"order": {**self._order, "purchaseOrderId": order, "orderLines": {"orderLine": lines}}})
+
+    def break_(self, faults: Faults) -> None:
+        """Have these faults from now on."""
+        now = time.monotonic()
+        self.faults = faults
+        self._buckets = {account: Bucket(budget, now) for account, budget in faults.budgets.items()}
+
+    def refusal(self, account: str, order: str | None, *, writes: bool) -> bytes | Literal["served"] | None:
+        """The answer to a call that is not served; None: there is none, ever."""
+        answer = self.faults.answer(account, order, writes=writes)
+        bucket = self._buckets.get(account) if answer == "served" and writes and order is not None else None
+        return answer if bucket is None or bucket.grants(time.monotonic()) else THROTTLED
 
     def note(self, order: str, came: float) -> None:
         """A call that is answered now."""
@@ -106,7 +119,7 @@ class _Connection(asyncio.Protocol):
             return
         order, _, action = call.removeprefix("orders/").partition("/")
         is_token, writes = call == "token", method == b"POST"
-        answer = walmart.faults.answer(account[1:], None if is_token else order, writes=writes)
+        answer = walmart.refusal(account[1:], None if is_token else order, writes=writes)
         if answer != "served":
             walmart.faulty += 1
             if answer is not None:
@@ -134,7 +147,7 @@ class _Connection(asyncio.Protocol):
         elif path == "/bench/times":
             self._answer(orjson.dumps(walmart.times))
         elif path == "/bench/faults":
-            walmart.faults = Faults(**orjson.loads(body))
+            walmart.break_(Faults(**orjson.loads(body)))
             self._answer(b"{}")
         else:
             assert path == "/bench/reset", path

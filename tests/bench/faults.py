@@ -20,6 +20,8 @@ class Faults:
     """By the first part of the path of their base URL."""
     stuck: list[str] = field(default_factory=list)
     """Orders that cannot be read: 500."""
+    budgets: dict[str, float] = field(default_factory=dict)
+    """Account -> writes a second, granted one by one; beyond it 429."""
 
     def answer(self, account: str, order: str | None, *, writes: bool) -> bytes | Literal["served"] | None:
         """The whole answer to a call (`order` None: for a token); None: there is none, ever."""
@@ -31,7 +33,7 @@ class Faults:
         if fault == "hangs":
             return None
         if fault == "throttled" and writes:
-            return _THROTTLED
+            return THROTTLED
         if not writes and order in self.stuck:
             return _BROKEN
         return "served"
@@ -45,7 +47,25 @@ def _error(status: bytes, code: str, description: str, *headers: bytes) -> bytes
 
 
 _UNAUTHORIZED: Final = _error(b"401 Unauthorized", "UNAUTHORIZED.GMP_GATEWAY_API", "Unauthorized")
-_THROTTLED: Final = _error(
+THROTTLED: Final = _error(
     b"429 Too Many Requests", "REQUEST_THRESHOLD_VIOLATED.GMP_GATEWAY_API", "Too many requests", b"Retry-After: 1"
 )
 _BROKEN: Final = _error(b"500 Internal Server Error", "SYSTEM_ERROR.GMP_ORDER_API", "Internal error")
+
+
+class Bucket:
+    """One account's budget: a second's worth may be saved up. Pure, the time is passed in."""
+
+    def __init__(self, per_second: float, now: float) -> None:
+        self._per_second = per_second
+        self._left = per_second
+        self._at = now
+
+    def grants(self, now: float) -> bool:
+        """Take one, if there is one."""
+        self._left = min(self._per_second, self._left + (now - self._at) * self._per_second)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True

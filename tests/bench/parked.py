@@ -30,6 +30,10 @@ DELAY_S: Final = 0.05
 """How long Walmart takes to answer."""
 ACCOUNT: Final = "main"
 TIMING: Final = {"slo_seconds": 86_400, "probe_seconds": 1}
+BUDGET: Final = 20.0
+"""Writes a second that Walmart grants the account at the end: 20 times what it grants in fact."""
+_BUDGET_SETTLES_S: Final = 5.0
+_BUDGET_S: Final = 20.0
 _AT_ONCE: Final = 2_000
 _POLL_S: Final = 0.1
 _PATIENCE_S: Final = 240.0
@@ -81,8 +85,21 @@ class _Stand:
     peak_mb: float
 
 
+@dataclass(frozen=True, slots=True)
+class _TakenUp:
+    """How it goes on once the account is served."""
+
+    first_after_s: float
+    rate: float
+    cost_us: float
+    budget_used: float
+    """Part of a small budget that ships something."""
+    refused: float
+    """Calls answered 429 per shipment then."""
+
+
 async def parked(ground: Ground, effort: Effort) -> list[Figure]:
-    """7. Memory and start with events parked, and the rate at which they are taken up once their account is served."""
+    """7. Memory and start with events parked; the rate at which they are taken up once their account is served."""
     us, count = WORKER_CALLS.name, effort.parked_events
     empty = Figure("parked", f"{us}, none parked", "memory", "MB")
     full = Figure("parked", f"{us}, {count:,} parked", "memory", "MB")
@@ -95,29 +112,49 @@ async def parked(ground: Ground, effort: Effort) -> list[Figure]:
     taken_cost = Figure("parked", f"{us}, taken up", "CPU per event", "µs")
     read_cost = Figure("parked", f"{us}, read from the input", "CPU per event", "µs")
     first_after = Figure("parked", us, "account served to first event", "s")
+    used = Figure("parked", us, f"shipped of a budget of {BUDGET:g} a second", "", aim=(">=", 0.9))
+    refused = Figure("parked", us, "calls refused per shipment then", "")
     async with fast_walmart(DELAY_S) as walmart:
         for _ in range(effort.parked_runs):
             await walmart.break_(Faults({ACCOUNT: "dead"}))
-            nothing, _, _ = await _run(ground, effort, walmart, await ground.fresh_topics(), 0)
+            nothing, _ = await _run(ground, walmart, await ground.fresh_topics(), 0)
             topics = await ground.fresh_topics()
             await produce_parked(ground.bootstrap, topics, count)
-            stood, (rate, cost), waited = await _run(ground, effort, walmart, topics, effort.taken_up_events)
+            stood, went_on = await _run(ground, walmart, topics, effort.taken_up_events)
+            assert went_on is not None
             empty.values.append(nothing.memory_mb)
             full.values.append(stood.memory_mb)
             more.values.append(stood.memory_mb - nothing.memory_mb)
             peak.values.append(stood.peak_mb - nothing.peak_mb)
             start.values.append(stood.ready_s)
             delay.values.append(stood.ready_s - nothing.ready_s)
-            taken.values.append(rate)
-            taken_cost.values.append(cost)
-            first_after.values.append(waited)
+            taken.values.append(went_on.rate)
+            taken_cost.values.append(went_on.cost_us)
+            first_after.values.append(went_on.first_after_s)
+            used.values.append(went_on.budget_used)
+            refused.values.append(went_on.refused)
             rate, cost = await _from_input(ground, effort, walmart)
             read.values.append(rate)
             read_cost.values.append(cost)
-            for figure in (more, delay, taken, read):
+            for figure in (more, delay, taken, read, used, refused):
                 tell(ground, figure)
     share = ratio("parked", "events per second", taken, read)
-    return [empty, full, more, peak, start, delay, first_after, taken, read, share, taken_cost, read_cost]
+    return [
+        empty,
+        full,
+        more,
+        peak,
+        start,
+        delay,
+        first_after,
+        taken,
+        read,
+        share,
+        taken_cost,
+        read_cost,
+        used,
+        refused,
+    ]
 
 
 def _settings(walmart: FastWalmart, port: int) -> dict[str, dict[str, Any]]:
@@ -133,10 +170,9 @@ def _settings(walmart: FastWalmart, port: int) -> dict[str, dict[str, Any]]:
 
 
 async def _run(
-    ground: Ground, effort: Effort, walmart: FastWalmart, topics: TopicSettings, take_up: int
-) -> tuple[_Stand, tuple[float, float], float]:
+    ground: Ground, walmart: FastWalmart, topics: TopicSettings, take_up: int
+) -> tuple[_Stand, _TakenUp | None]:
     """Start a worker on these topics; then serve its account until so many parked events are shipped."""
-    del effort
     await walmart.reset()
     port = _free_port()
     task = ground.task("calls", walmart=walmart.url, topics=topics, settings=_settings(walmart, port))
@@ -147,11 +183,26 @@ async def _run(
         await asyncio.sleep(_REST_S)
         stand = _Stand(ready_s, process.memory_mb, process.peak_mb)
         if not take_up:
-            return stand, (0.0, 0.0), 0.0
+            return stand, None
         await walmart.break_(Faults())
         served = time.monotonic()
         first_at = await _until_posts(walmart, process, 1)
-        return stand, await _rate(walmart, process, take_up), first_at - served
+        rate, cost = await _rate(walmart, process, take_up)
+        used, refused = await _budget(walmart, process)
+        return stand, _TakenUp(first_at - served, rate, cost, used, refused)
+
+
+async def _budget(walmart: FastWalmart, process: Child) -> tuple[float, float]:
+    """With a small budget: the part of it that is used, and the calls beyond it per one that is served."""
+    await walmart.break_(Faults(budgets={ACCOUNT: BUDGET}))
+    await asyncio.sleep(_BUDGET_SETTLES_S)
+    first = await walmart.counts()
+    await asyncio.sleep(_BUDGET_S)
+    last = await walmart.counts()
+    process.check()
+    shipped = last["posts"] - first["posts"]
+    granted = BUDGET * (last["now"] - first["now"])
+    return shipped / granted, (last["faulty"] - first["faulty"]) / max(1, shipped)
 
 
 async def _from_input(ground: Ground, effort: Effort, walmart: FastWalmart) -> tuple[float, float]:

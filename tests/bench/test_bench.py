@@ -15,7 +15,7 @@ from schemas.walmart.order import read_order
 from tests.bench import isolation
 from tests.bench.contract import STORE, Task
 from tests.bench.fast_walmart import Walmart
-from tests.bench.faults import Faults
+from tests.bench.faults import THROTTLED, Bucket, Faults
 from tests.bench.figures import Figure, percentile, ratio
 from tests.bench.flood import Flood
 from tests.bench.lanes_runner import IN_FLIGHT, Drive, Mode, gates_of
@@ -99,6 +99,21 @@ def test_a_fault_meets_its_account_alone_and_is_read_as_what_it_is() -> None:
         error = read_error(int(status.split()[1]), headers, body, "ship", now=time.time())
         assert error.kind is kind
         assert error.retry_after_s == (1.0 if kind is CallKind.THROTTLED else None)
+
+
+def test_a_budget_is_granted_one_by_one() -> None:
+    bucket = Bucket(2.0, now=100.0)
+    assert [bucket.grants(100.0) for _ in range(3)] == [True, True, False]
+    assert not bucket.grants(100.4)
+    assert bucket.grants(100.5)
+    assert [bucket.grants(200.0) for _ in range(3)] == [True, True, False]
+
+    walmart = Walmart(0)
+    walmart.break_(Faults(budgets={"a": 1.0}))
+    assert walmart.refusal("a", "1", writes=False) == "served"
+    assert walmart.refusal("a", "1", writes=True) == "served"
+    assert walmart.refusal("a", "2", writes=True) == THROTTLED
+    assert walmart.refusal("b", "2", writes=True) == "served"
 
 
 def test_the_flood_and_the_others_are_different_stores_but_for_the_stuck_order() -> None:
