@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from schemas.cloudevents import CloudEvent, to_headers_binary, to_value
+from schemas.deadletter import DeadLetterHeaders
 from schemas.events import ORDER_SHIPPED_TYPE
 from worker.app import Worker
-from worker.delivery import Delivery, Record
+from worker.delivery import Delivery, Place, Record
 from worker.gatekeeper import account_gate, call_gate
+from worker.parked.pump import TakenUp
 from worker.settings import Settings
 
 NOW = 1_795_000_000.0
@@ -68,6 +70,20 @@ def test_nothing_is_taken_up_at_a_closed_gate_and_one_where_it_trickles() -> Non
         world.gates.open(gate)
     world.gates.close(account_gate("main"), "credentials_rejected", NOW - 1, NOW - 16)
     assert world.allowed() == 1, "its probe is due"
+
+
+def test_what_is_taken_up_for_its_turn_stays_behind_an_event_that_leaves() -> None:
+    world = World()
+    lanes = world.worker._lanes
+    leaving = world.accept(0)
+    (entry,) = lanes
+    lanes.take(NOW)
+    lanes.evict(entry)
+    about = DeadLetterHeaders(state="waiting", code="walmart_unavailable", first_seen=NOW, order="PO1", store="us")
+    taken = TakenUp(leaving.record._replace(offset=1), about, Place(0, 9), "k", "turn")
+    world.arrivals.take_up(taken, 0)
+    world.accept(2)
+    assert [entry.evicted for entry in lanes] == [True, False, True]
 
 
 def test_a_shipment_of_the_order_is_seen_while_it_is_in_memory() -> None:

@@ -278,6 +278,13 @@ DECIDING: Final = (
         _APP,
     ),
     Mutant(
+        "what_is_taken_up_leaves_with_others_of_its_order",
+        "worker/arrivals.py",
+        "may_stay=delivery.room_place is not None",
+        "may_stay=False",
+        _APP,
+    ),
+    Mutant(
         "more_are_taken_up_than_there_is_room_for",
         "worker/arrivals.py",
         "return max(0, min(free, self._window.share(1) - here))",

@@ -112,6 +112,22 @@ def test_who_comes_behind_an_evicted_one_is_evicted_unless_it_may_pass() -> None
     assert late.evicted, "it may pass the cancel, not the shipment"
 
 
+def test_what_comes_back_for_its_turn_stays_behind_an_evicted_one() -> None:
+    """It was put away before: leaving again at once, it would come back for ever."""
+    leaves = entry("1")
+    lanes = filled(leaves)
+    lanes.take(0.0)
+    lanes.evict(leaves)
+    stays, newcomer = entry("2", may_stay=True), entry("3")
+    lanes.add(stays)
+    lanes.add(newcomer)
+    assert (stays.evicted, newcomer.evicted) == (False, True)
+    lanes.settle(leaves)
+    turn = lanes.take(0.0)
+    assert turn is stays
+    assert not turn.evicted_turn
+
+
 def test_an_entry_that_is_evicted_when_it_comes_leaves_at_once() -> None:
     """Taken up only to be told of and put back."""
     lanes = filled(entry("late", gates=("g",), evicted=True, ready_at=99.0))
