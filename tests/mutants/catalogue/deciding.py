@@ -14,7 +14,6 @@ _APP: Final = (
     "tests/unit/test_letting_go.py",
     "tests/unit/test_arrivals.py",
 )
-_GUARD: Final = ("tests/unit/test_guard.py",)
 _GATEKEEPER: Final = ("tests/unit/test_gatekeeper.py",)
 
 DECIDING: Final = (
@@ -171,62 +170,6 @@ DECIDING: Final = (
         "gates.slow(own, now + after",
         "gates.slow(account, now + after",
         _GATEKEEPER,
-    ),
-    Mutant(
-        "the_barrier_is_not_waited_for",
-        "worker/guard.py",
-        "if not await self._intake.read_past(record.partition, delivery.barrier):",
-        "if False:",
-        _GUARD,
-    ),
-    Mutant(
-        "the_barrier_moves_on_with_each_look",
-        "worker/guard.py",
-        "if delivery.barrier is None:\n            delivery.barrier =",
-        "if True:\n            delivery.barrier =",
-        _GUARD,
-    ),
-    Mutant(
-        "an_end_that_is_not_known_is_no_end",
-        "worker/guard.py",
-        'return Wait(_LOOK_AGAIN_S * 4, "Kafka could not be asked how far the shipments go")',
-        "return Clear()",
-        _GUARD,
-    ),
-    Mutant(
-        "no_settle_time",
-        "worker/guard.py",
-        "settled_at = delivery.happened_at + self._settings.timing.settle_seconds",
-        "settled_at = delivery.happened_at",
-        _GUARD,
-    ),
-    Mutant(
-        "shipments_in_memory_do_not_count",
-        "worker/guard.py",
-        "if self._in_memory(record, order):",
-        "if False:",
-        _GUARD,
-    ),
-    Mutant(
-        "unfinished_shipments_in_the_room_do_not_count",
-        "worker/guard.py",
-        "        if row is not None:\n",
-        "        if False:\n",
-        _GUARD,
-    ),
-    Mutant(
-        "the_order_is_not_looked_at_behind_the_barrier",
-        "worker/guard.py",
-        "return self._unsettled(record, order) or Clear()",
-        "return Clear()",
-        _GUARD,
-    ),
-    Mutant(
-        "misplaced_keys_do_not_matter",
-        "worker/guard.py",
-        "if self._intake.misplaced_since(now - MISPLACED_FOR_S):",
-        "if False:",
-        _GUARD,
     ),
     Mutant(
         "letting_go_cancels_running_posts",
