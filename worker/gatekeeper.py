@@ -74,6 +74,8 @@ class Gatekeeper:
                 self.gates.open(view.name)
         for name in shut:
             self.gates.shut(name, "paused")
+        most = settings.limits.max_in_flight_events_per_account
+        self.gates.bound({account_gate(name): most for name in settings.accounts} if len(settings.accounts) > 1 else {})
 
     def names(self, delivery: Delivery) -> tuple[str, ...]:
         """The gates a delivery's turn needs; what cannot be read, or has no store of ours, waits for nobody."""

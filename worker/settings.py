@@ -200,6 +200,8 @@ class LimitSettings(Section):
     """An event is tried at least this often before it is given up."""
     max_in_flight_events: int = Field(default=256, ge=1, le=10_000)
     """Events being worked on at one moment, over all orders."""
+    max_in_flight_events_per_account: int = Field(default=64, ge=1, le=10_000)
+    """Of these, so many of one account where there are several: one that hangs leaves the others room."""
     max_queued_events: int = Field(default=2_000, ge=10, le=1_000_000)
     """Events held in memory; intake pauses above it."""
     max_queued_bytes: int = Field(default=33_554_432, ge=1_048_576, le=4_294_967_296)

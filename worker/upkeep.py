@@ -18,7 +18,8 @@ from worker.window import Window
 
 log = structlog.get_logger()
 
-RELIEF_S: Final = 0.25
+RELIEF_S: Final = 0.1
+"""Often, so that what has to leave leaves in small lumps."""
 LATE_CHECK_S: Final = 1.0
 LATE_UNTRIED_S: Final = 10.0
 """An event that is late already when it is read (a backlog) gets this long before it is told to be late."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -55,10 +55,19 @@ class Gates:
         self._running: dict[str, int] = {}
         self._timers: list[tuple[float, str]] = []
         self._listeners: list[Callable[[str], None]] = []
+        self._most: dict[str, int] = {}
 
     def listen(self, listener: Callable[[str], None]) -> None:
         """Call `listener` with a gate's name whenever it may admit a turn that it did not admit before."""
         self._listeners.append(listener)
+
+    def bound(self, most: Mapping[str, int]) -> None:
+        """Let no more than so many turns run at once behind these gates, however open. Replaces earlier bounds."""
+        self._most = dict(most)
+
+    def is_bound(self, name: str) -> bool:
+        """True if only so many turns at once may run behind it."""
+        return name in self._most
 
     # -- turns
 
@@ -67,6 +76,8 @@ class Gates:
         for name in names:
             gate = self._gates.get(name)
             if gate is not None and (not self._due(gate, now) or name in self._running):
+                return name
+            if name in self._most and self._running.get(name, 0) >= self._most[name]:
                 return name
         return None
 
@@ -88,11 +99,15 @@ class Gates:
             running = self._running.get(name, 0) - 1
             if running > 0:
                 self._running[name] = running
+                if running + 1 == self._most.get(name):
+                    self._tell(name)
                 continue
             self._running.pop(name, None)
             gate = self._gates.get(name)
             if gate is not None:
                 gate.probing = False
+                self._tell(name)
+            elif self._most.get(name) == 1:
                 self._tell(name)
 
     # -- what is heard of them

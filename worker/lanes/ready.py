@@ -82,7 +82,7 @@ class Ready(Generic[T]):
         if gate not in self._held or self._gates.admits((gate,), now) is not None:
             # Whatever makes it admit a turn again is told.
             return
-        if not self._gates.trickles((gate,)):
+        if not self._gates.trickles((gate,)) and not self._gates.is_bound(gate):
             while gate in self._held:
                 self.put(self._held.pop(gate))
             return
