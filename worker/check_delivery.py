@@ -226,8 +226,8 @@ def _windows(settings: Settings) -> list[Finding]:
     text = (
         f"{named(settings, events, size)}: above either nothing more is read; "
         f"{named(settings, share)}: what a stuck account holds beyond it is parked; "
-        f"{named(settings, slots, 'limits.max_in_flight_events_per_account')} at one moment; {named(settings, 'limits.max_internal_errors')}: so many unexpected "
-        "exceptions in a row stop it"
+        f"{named(settings, slots, 'limits.max_in_flight_events_per_account')} at one moment; "
+        f"{named(settings, 'limits.max_internal_errors')}: so many unexpected exceptions in a row stop it"
     )
     findings = [ok(subject, text)]
     if limits.max_queued_events_per_account > limits.max_queued_events:
