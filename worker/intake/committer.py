@@ -62,6 +62,8 @@ class Committer:
         """Those that wait for room in the metadata, longest first."""
         self._cleaning: asyncio.TimerHandle | None = None
         self._largest_taken = 0
+        self.taken_at = float("-inf")
+        """Epoch seconds when the latest commit that was taken had been sent: we were the owner then."""
         self._unanswered = False
         """A commit got no answer, and none was taken since."""
         self._calm_at = float("-inf")
@@ -169,7 +171,7 @@ class Committer:
         if not batch or consumer is None:
             return "nothing"
         loop = asyncio.get_running_loop()
-        started = loop.time()
+        started, sent_at = loop.time(), self._clock.now()
         try:
             async with asyncio.timeout(timeout_s):
                 await consumer.commit({TopicPartition(*place): what for place, what in batch.items()})
@@ -192,6 +194,7 @@ class Committer:
         self._metrics.commit("committed", loop.time() - started)
         if assignment != self.intents.assignment:
             return "committed"
+        self.taken_at = sent_at
         self._offsets.committed({place: offset for place, (offset, _) in batch.items()})
         for place, (_, text) in batch.items():
             self._largest_taken = max(self._largest_taken, len(text))

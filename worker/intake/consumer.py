@@ -86,7 +86,14 @@ class Intake:
         )
         self.assignment = Assignment(self.committer, self.offsets, topics, self._asks, clock, metrics, owns=self._owns)
         self.fence = IntakeFence(
-            self.assignment, self.committer, self.offsets, topics, clock, metrics, consumer=lambda: self.consumer
+            self.assignment,
+            self.committer,
+            self.offsets,
+            topics,
+            clock,
+            metrics,
+            consumer=lambda: self.consumer,
+            session_s=min(kafka.session_timeout_seconds, kafka.rebalance_timeout_seconds),
         )
         self.reader = Reader(
             doors,

@@ -47,7 +47,10 @@ class IntakeFence:
         metrics: Metrics,
         *,
         consumer: Callable[[], AIOKafkaConsumer | None],
+        session_s: float = 30.0,
     ) -> None:
+        """`session_s`: the group's session timeout."""
+        self._session_s = session_s
         self._consumer = consumer
         self._assignment = assignment
         self._committer = committer
@@ -76,6 +79,16 @@ class IntakeFence:
         # One that came from the waiting room, or from elsewhere than its intent, is not read again by its offset.
         read_again = delivery.room_place is None and (record.topic, record.partition) == self._place(delivery)
         self._committer.ended(delivery, record.offset if read_again else None)
+
+    @property
+    def owned_until(self) -> float:
+        """Until when (epoch seconds) what is assigned to us cannot have been given to somebody else.
+
+        The group moves a silent member's partitions after its session; half of it is on the safe side of clocks.
+        """
+        if not self._assignment.may_send:
+            return 0.0
+        return max(self._assignment.taken_at, self._committer.taken_at) + self._session_s / 2
 
     @property
     def believe_from(self) -> float:

@@ -318,10 +318,17 @@ class Attempt:
 
     async def _write(self, call: Write, order: Order) -> Order | Outcome:
         progress = self.progress
-        deadline = self.room.clock.now() + self.timing.call_timeout_seconds
-        if call.leaves_units_open and not await self.room.fence.intend(self.event, call, deadline, self.delivery):
+        fence, now = self.room.fence, self.room.clock.now()
+        deadline = now + self.timing.call_timeout_seconds
+        # One that was stalled knows too little, also for calls that Walmart would refuse twice: the order may have
+        # been corrected by its new owner since.
+        asks = call.leaves_units_open or fence.owned_until <= now
+        if asks and not await fence.intend(self.event, call, deadline, self.delivery):
             self._tell("fence refused: nothing was sent")
-            return self._ours("the fence before a call that leaves units open could not be set", order, OURS_S)
+            return self._ours(
+                "the fence before a call could not be set: its partition may be somebody else's", order, OURS_S
+            )
+        deadline = min(deadline, fence.owned_until)
         unsettled = Unsettled(
             call.expected, self._believable(deadline), call.leaves_units_open, isinstance(call, Correct)
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,11 +25,17 @@ class Fence(Protocol):
         """Epoch seconds from when on a read shows all that earlier owners of our partitions have sent."""
         ...
 
+    @property
+    def owned_until(self) -> float:
+        """Epoch seconds until which nobody else can own our partitions; renewed by `intend`."""
+        ...
+
 
 class NoFence:
     """Always lets pass."""
 
     believe_from = 0.0
+    owned_until = math.inf
 
     async def intend(self, event: Event, call: Call, deadline: float, delivery: Delivery | None) -> bool:
         """True."""

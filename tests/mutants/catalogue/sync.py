@@ -63,8 +63,22 @@ SYNC: Final = (
     Mutant(
         "the_fence_is_skipped",
         "worker/sync/attempt.py",
-        "if call.leaves_units_open and not await self.room.fence.intend(",
-        "if False and not await self.room.fence.intend(",
+        "asks = call.leaves_units_open or fence.owned_until <= now",
+        "asks = False",
+        _TESTS,
+    ),
+    Mutant(
+        "a_stalled_worker_believes_it_is_the_owner",
+        "worker/sync/attempt.py",
+        "asks = call.leaves_units_open or fence.owned_until <= now",
+        "asks = call.leaves_units_open",
+        _TESTS,
+    ),
+    Mutant(
+        "a_call_may_leave_after_the_partitions_may_be_somebody_elses",
+        "worker/sync/attempt.py",
+        "deadline = min(deadline, fence.owned_until)",
+        "pass",
         _TESTS,
     ),
     Mutant(

@@ -106,3 +106,14 @@ async def test_an_event_that_was_taken_up_before_its_intent_was_found_is_not_sen
     one = delivery(world)
     one.received_at = received_at
     assert await intend(world, one) == may
+
+
+async def test_a_commit_that_was_taken_renews_the_lease() -> None:
+    """Counted from when it was sent; half a session, for the group moves a silent member's partitions after one."""
+    world, log = await ready()
+    fence = world.intake.fence
+    first = fence.owned_until
+    assert first > world.intake.assignment.taken_at
+    assert await intend(world, delivery(world))
+    assert log.commits
+    assert fence.owned_until == world.intake.committer.taken_at + SETTINGS.kafka.session_timeout_seconds / 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,6 +48,7 @@ class SomeFence:
     """Lets pass, mostly."""
 
     believe_from = 0.0
+    owned_until = math.inf
 
     def __init__(self, chance: random.Random, failing: float) -> None:
         self.chance, self.failing = chance, failing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -607,6 +608,7 @@ async def test_pieces_that_leave_units_open_wait_until_an_old_read_is_ruled_out(
 
 class CountingFence:
     believe_from = 0.0
+    owned_until = math.inf
 
     def __init__(self, *, open_: bool = True) -> None:
         self.asked = 0
@@ -633,6 +635,31 @@ async def test_behind_a_closed_fence_nothing_is_sent() -> None:
     assert outcome.after_s == 1.0
     assert bench.walmart.charged() == {}
     assert bench.progress.unsettled is None
+
+
+async def test_a_worker_that_was_stalled_asks_before_any_call() -> None:
+    """Also one that Walmart would refuse twice: meanwhile its new owner may have corrected the order."""
+    fence = CountingFence(open_=False)
+    fence.owned_until = NOW - 1
+    bench = Bench(Walmart({"1": line(ordered=2)}), fence=fence)
+    assert again(await bench.attempt(one(2, "BOX1"))).trouble is Trouble.OURS
+    assert (fence.asked, bench.walmart.charged()) == (1, {})
+
+
+async def test_no_call_leaves_after_the_partitions_may_be_somebody_elses() -> None:
+    fence = CountingFence()
+    fence.owned_until = NOW + 3
+    bench = Bench(Walmart({"1": line(ordered=2)}), fence=fence)
+    deadlines: list[float] = []
+    ship = bench.api.ship
+
+    async def noting(order: str, body: dict[str, object], *, deadline: float) -> Any:
+        deadlines.append(deadline)
+        return await ship(order, body, deadline=deadline)
+
+    bench.api.ship = noting
+    await bench.attempt(one(2, "BOX1"))
+    assert deadlines == [NOW + 3]
 
 
 async def test_a_conflict_is_no_final_word_while_reads_may_lag_behind_an_earlier_owner() -> None:
