@@ -136,7 +136,14 @@ class Worker:
             name: WalmartClient(self._session, name, account, settings.timing, self.clock, observer=self._observe_call)
             for name, account in settings.accounts.items()
         }
-        guard = ShipmentGuard(settings, self._intake, self._room, self.clock, self._arrivals.in_memory)
+        guard = ShipmentGuard(
+            settings,
+            self._intake,
+            self._room,
+            self.clock,
+            self._arrivals.in_memory,
+            stopping=lambda: self.vitals.stopping,
+        )
         sync = Sync(self._apis, settings, self.clock, self._room, self._intake.fence, guard)
         handling = Handling(
             settings,

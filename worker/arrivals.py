@@ -48,6 +48,8 @@ class Arrivals:
         self._decoder = Decoder(settings.topics)
         self._known: dict[str, tuple[int, int]] = {}
         """Identity -> (digest, count) of the events in memory."""
+        self._taken_up: Counter[str] = Counter()
+        """Events in memory that came out of the waiting room, by group."""
         self._unreadable: Counter[bytes] = Counter()
         """Record keys of what could not be read and is not told yet."""
 
@@ -101,6 +103,8 @@ class Arrivals:
         delivery.known_as = delivery.key
         delivery.waiting_since = now
         delivery.progress.story.add(now, how)
+        if delivery.room_place is not None:
+            self._taken_up[self.group(delivery)] += 1
         if delivery.event is None and record.key is not None:
             self._unreadable[record.key] += 1
         gates = self._gatekeeper.names(delivery)
@@ -144,6 +148,8 @@ class Arrivals:
             self._known[delivery.known_as] = (digest, count - 1)
         else:
             self._known.pop(delivery.known_as, None)
+        if delivery.room_place is not None:
+            self._taken_up[self.group(delivery)] -= 1
         key = delivery.record.key
         if delivery.event is None and key is not None:
             self._unreadable[key] -= 1
@@ -157,6 +163,7 @@ class Arrivals:
     def forget_all(self) -> None:
         """Everything was let go of."""
         self._known.clear()
+        self._taken_up.clear()
         self._unreadable.clear()
 
     # -- doors of the waiting room
@@ -167,8 +174,12 @@ class Arrivals:
 
     def allowance(self, group: str, now: float) -> int:
         """How many of a `room_group` may be taken up now."""
-        free = self._settings.limits.max_queued_events - self._lanes.count
-        kind, _, store = group.partition("|")
+        limits, (kind, _, store) = self._settings.limits, group.partition("|")
+        # What fills the window may stand behind parked events: these come up all the same, a few at a time.
+        free = max(
+            limits.max_queued_events - self._lanes.count,
+            limits.max_queued_events // _RESERVED - self._taken_up.total(),
+        )
         settings = self._settings.stores.get(store)
         if settings is None:
             return max(0, free)
@@ -176,11 +187,14 @@ class Arrivals:
         names = self._gatekeeper.names_of(store, ships=kind == "ship")
         if gates.admits(names, now) is not None:
             return 0
-        here = self._lanes.counts.get(settings.account, 0)
+        taken_up, share = self._taken_up[settings.account], self._window.share(1)
         if gates.trickles(names):
             # One at a time goes through; a few are enough to have the next one ready.
-            return 1 if here < _TRICKLE else 0
-        return max(0, min(free, self._window.share(1) - here))
+            return 1 if free > 0 and taken_up < _TRICKLE else 0
+        here = self._lanes.counts.get(settings.account, 0)
+        return max(0, min(free, max(share - here, max(1, share // _RESERVED) - taken_up)))
 
 
+_RESERVED: Final = 4
+"""A quarter of the window, and of an account's share, is for what comes out of the waiting room."""
 _TRICKLE: Final = 4

@@ -56,12 +56,14 @@ class ShipmentGuard:
         room: Room,
         clock: Clock,
         in_memory: Callable[[Record, str], bool],
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._settings = settings
         self._intake = intake
         self._room = room
         self._clock = clock
         self._in_memory = in_memory
+        self._stopping = stopping
 
     async def look(self, event: Event, delivery: Delivery | None) -> GuardAnswer:
         """Asked at each attempt."""
@@ -87,6 +89,9 @@ class ShipmentGuard:
 
     def _unsettled(self, record: Record, order: str) -> Wait | None:
         probe_s = self._settings.timing.probe_seconds
+        if self._stopping():
+            # Shipments that were read are let go of before those behind them have ended.
+            return Wait(probe_s, "the worker is stopping")
         if self._in_memory(record, order):
             return Wait(probe_s, "a shipment of this order is not settled yet")
         row = self._room.unfinished_shipment(order, record.key)

@@ -14,7 +14,7 @@ from worker.handling import Handling
 from worker.lanes.lanes import Lanes
 from worker.parked.room import Room
 from worker.settings import Settings
-from worker.window import Window
+from worker.window import PATIENCE_S, Window
 
 log = structlog.get_logger()
 
@@ -23,6 +23,9 @@ RELIEF_S: Final = 0.1
 LATE_CHECK_S: Final = 1.0
 LATE_UNTRIED_S: Final = 10.0
 """An event that is late already when it is read (a backlog) gets this long before it is told to be late."""
+
+_WAITED_AT: Final = frozenset({"", "read", "ship", "cancel"})
+"""Endpoint groups whose gates events stand behind; inventory and the token are no event's own."""
 
 
 class Upkeep:
@@ -71,11 +74,13 @@ class Upkeep:
             lanes.evict_group(group, keep)
 
     def _held(self, counts: dict[str, int], now: float) -> set[str]:
-        gates = self._gatekeeper.gates
-        closed = {view.name for view in gates.views() if gates.admits((view.name,), now) is not None}
-        if not closed:
-            return set()
-        held = {name.removeprefix("account:").partition("/")[0] for name in closed if name.startswith("account:")}
+        """Accounts whose events stand behind a gate that does not open in a moment."""
+        held: set[str] = set()
+        for view in self._gatekeeper.gates.views():
+            kind, _, rest = view.name.partition(":")
+            account, _, group = rest.partition("/")
+            if kind == "account" and group in _WAITED_AT and (view.state != "slow" or view.next_at - now > PATIENCE_S):
+                held.add(account)
         return held & set(counts)
 
     async def tell_late(self, handling: Handling) -> None:

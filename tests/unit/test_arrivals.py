@@ -59,6 +59,17 @@ def test_an_account_may_take_up_what_is_left_of_its_share() -> None:
         world.accept(offset, f"PO{offset}")
     assert world.allowed() == 1
     world.accept(3, "PO3")
+    assert world.allowed() == 1, "a quarter of the share is for what comes out of the waiting room"
+
+
+def test_a_window_full_of_what_stands_behind_parked_events_lets_those_come_up() -> None:
+    """Else both would wait for each other for ever."""
+    world = World()
+    for offset in range(10):
+        world.accept(offset, f"PO{offset}")
+    assert world.worker._lanes.count == 10
+    assert world.allowed() == 1
+    world.arrivals._taken_up["main"] += 1
     assert world.allowed() == 0
 
 

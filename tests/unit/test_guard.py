@@ -164,3 +164,11 @@ async def test_its_own_key_misplaced_makes_it_refuse() -> None:
     assert await bench.look() == Clear()
     bench.partitions = 4
     assert isinstance(await bench.look(), Refuse)
+
+
+async def test_a_worker_that_is_stopping_clears_nothing() -> None:
+    """Shipments it had read are let go of first: memory says nothing any more."""
+    world = Bench()
+    assert isinstance(await world.look(), Clear)
+    world.guard._stopping = lambda: True
+    assert isinstance(await world.look(), Wait)

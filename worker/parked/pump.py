@@ -50,7 +50,7 @@ class RoomDoors:
 
     group_of: Callable[[str, bool], str]
     """The group of a store's shipments (True) or cancellations: those that stand behind the same gates. Empty where
-    the store is unknown: such events always come up."""
+    the store is unknown: such events stand behind none."""
     allowance: Callable[[str, float], int]
     """How many of a group may be taken up now; 0 while its gates do not admit."""
     take_up: Callable[[TakenUp], None]

@@ -26,7 +26,7 @@ from worker.parked.housekeeping import Housekeeping
 from worker.parked.pump import Pump, RoomDoors, TakenUp
 from worker.parked.table import Table, marker_key
 from worker.parked.tail import Tail
-from worker.parked.unfinished import Rules, Unfinished, digest_of, is_whole, row_of
+from worker.parked.unfinished import Rules, Stage, Unfinished, digest_of, is_whole, row_of
 from worker.parked.writer import Send, Writer
 from worker.settings import Settings
 from worker.telemetry.metrics import Metrics
@@ -186,9 +186,9 @@ class Room:
         """Write the dead letter: the event as it came, and what we know of it. Raises NotPublishedError."""
         return await self._put(delivery, letters.dead(delivery, verdict))
 
-    async def settle(self, delivery: Delivery) -> None:
+    async def settle(self, delivery: Delivery, *, own_only: bool = False) -> None:
         """Write the tombstones a success calls for: its own record's, and older dead letters' of the same shipment."""
-        for row in self._closed_by(delivery):
+        for row in self._closed_by(delivery)[: 1 if own_only else None]:
             headers = deadletter.encode(DeadLetterHeaders(state="settled", order=row.order or None))
             place = await self._writer.write(row.key, None, headers, row.partition)
             self.table.wrote(row.key, None, place, self._clock.now())
@@ -314,7 +314,14 @@ class Room:
 
         By the time it is tried again a read shows what became of that call.
         """
-        if row.state != "waiting" or not self.tail.is_ready(row.partition) or self.table.is_own(row.key, row.place):
+        if not self.tail.is_ready(row.partition) or self.table.is_own(row.key, row.place):
+            return
+        if row.state == "replay":
+            # Asked for twice: the first one may be in the middle of a call that this record knows nothing of.
+            known = self.table.get(row.partition, row.key)
+            if known is None or known.stage is not Stage.TAKEN:
+                return
+        elif row.state != "waiting":
             return
         if row.key in self._writing:
             # Our own: the tail is quicker than the acknowledgement.

@@ -25,6 +25,9 @@ AGAIN_S: Final = 1.0
 """What was taken in vain is not taken again at once."""
 MOST_LATE: Final = 200
 """Rows in memory at one moment only to be told late."""
+MOST_EXPIRED: Final = 200
+"""Rows in memory at one moment because their time is over: whatever the gates and windows say, but not all at once."""
+_MOST: Final[dict[str, int]] = {"late": MOST_LATE, "expired": MOST_EXPIRED}
 _SWEEP_ABOVE: Final = 1_000
 _REPLAY_S: Final = 60.0
 
@@ -48,7 +51,7 @@ class Waiting:
         self._late: deque[Unfinished] = deque()
         self._expired: deque[Unfinished] = deque()
         self._taken: dict[tuple[int, int], Why] = {}
-        self._late_taken = 0
+        self._overdue_taken = {"late": 0, "expired": 0}
         self._count = 0
         self._gone = 0
         self._served = 0
@@ -117,7 +120,7 @@ class Waiting:
             if left <= 0:
                 break
             share = max(1, left // (len(names) - number))
-            self._take_ready(groups[name], min(share, allowance(name, now) if name else share), taken)
+            self._take_ready(groups[name], min(share, allowance(name, now)), taken)
         return taken
 
     def untake(self, row: Unfinished, now: float, after_s: float = AGAIN_S) -> None:
@@ -206,7 +209,7 @@ class Waiting:
     def _take_overdue(
         self, queue: deque[Unfinished], why: Why, now: float, most: int, taken: list[tuple[Unfinished, Why]]
     ) -> None:
-        while queue and len(taken) < most and (why != "late" or self._late_taken < MOST_LATE):
+        while queue and len(taken) < most and self._overdue_taken[why] < _MOST[why]:
             row = queue.popleft()
             due = now >= row.late_at if why == "late" else row.is_expired(now) and self.is_front(row)
             if due and row.stage in (Stage.IDLE, Stage.READY):
@@ -242,11 +245,14 @@ class Waiting:
     def _mark(self, row: Unfinished, why: Why, taken: list[tuple[Unfinished, Why]]) -> None:
         row.stage = Stage.TAKEN
         self._taken[row.partition, row.offset] = why
-        self._late_taken += why == "late"
+        if why in self._overdue_taken:
+            self._overdue_taken[why] += 1
         taken.append((row, why))
 
     def _release(self, row: Unfinished) -> None:
-        self._late_taken -= self._taken.pop((row.partition, row.offset), None) == "late"
+        why = self._taken.pop((row.partition, row.offset), None)
+        if why in self._overdue_taken:
+            self._overdue_taken[why] -= 1
 
     def _sweep(self) -> None:
         self._gone = 0

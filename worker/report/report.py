@@ -26,7 +26,7 @@ class WaitingRoom(Protocol):
         """Write the dead letter of a failed event; return where it lies. Raises NotPublishedError."""
         ...
 
-    async def settle(self, delivery: Delivery) -> None:
+    async def settle(self, delivery: Delivery, *, own_only: bool = False) -> None:
         """Write the tombstones of what this success closes, if there is any. Raises NotPublishedError."""
         ...
 
@@ -63,9 +63,11 @@ class Report:
         elif failed:
             place = delivery.room_place
         settled_at = await self._publish(delivery, verdict, account, place)
-        if delivery.room_place is not None and (failed or verdict.observed):
+        if delivery.room_place is not None and (failed or (verdict.observed and _stays_dead(delivery))):
             # Observed: nothing was sent, so it is as dead as it was. Left as `replay` it would run for real one day.
             place = await self._room.put_dead(delivery, verdict if failed else _as_it_was(delivery, verdict))
+        elif verdict.observed and delivery.room_place is not None:
+            await self._room.settle(delivery, own_only=True)
         elif not failed and not verdict.observed:
             await self._room.settle(delivery)
         # Counted once everything is durable: what was not is concluded again.
@@ -105,6 +107,13 @@ class Report:
         key = delivery.envelope.order.encode() if delivery.envelope.order else delivery.record.key
         await self._publisher.send(self._results_topic, key=key, value=value, headers=headers)
         self._metrics.publish_seconds.observe(asyncio.get_running_loop().time() - started, self._results_topic)
+
+
+def _stays_dead(delivery: Delivery) -> bool:
+    """Of an observed one: a replay was dead before, and one that has sent something must not be forgotten."""
+    progress = delivery.progress
+    touched = progress.applied or progress.unsettled is not None or bool(progress.doubted)
+    return delivery.room_state != "waiting" or touched
 
 
 def _as_it_was(delivery: Delivery, observed: Verdict) -> Verdict:

@@ -230,7 +230,7 @@ DECIDING: Final = (
     Mutant(
         "more_are_taken_up_than_there_is_room_for",
         "worker/arrivals.py",
-        "return max(0, min(free, self._window.share(1) - here))",
+        "return max(0, min(free, max(share - here, max(1, share // _RESERVED) - taken_up)))",
         "return 100_000",
         _APP,
     ),

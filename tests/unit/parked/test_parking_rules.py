@@ -245,9 +245,13 @@ async def test_one_account_without_room_does_not_keep_the_others_back(world: Wor
     assert names(await world.keys()) == ["free"]
 
 
-async def test_an_event_of_an_unknown_store_always_comes_up(world: World) -> None:
+async def test_an_event_of_an_unknown_store_stands_behind_no_gate_but_needs_room(world: World) -> None:
+    """A removed store with a backlog of a hundred thousand must not fill the memory."""
     await world.room.put_waiting(ship("e", store="unknown"), DOWN, 0)
     world.allowed[""] = 0
+    assert names(await world.keys()) == []
+    world.allowed[""] = 1
+    world.room.wake()
     assert names(await world.keys()) == ["e"]
 
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from parked_world import CANCELLED, NOW, SHIPPED, row
 
-from worker.parked.unfinished import PAUSED, Stage, Unfinished
-from worker.parked.waiting import Waiting
+from worker.parked.unfinished import NEVER, PAUSED, Stage, Unfinished
+from worker.parked.waiting import MOST_EXPIRED, Waiting
 
 CODES = ("walmart_unavailable", "waiting_for_shipments", PAUSED)
 
@@ -122,7 +122,7 @@ def test_what_comes_up_is_what_the_rules_say(draw: random.Random, steps: int) ->
                 now,
                 most,
                 group_of=lambda store, _: {"us": "account-of-us", "eu": "account-of-eu"}.get(store, ""),
-                allowance=lambda group, _: allowed[group],
+                allowance=lambda group, _: allowed.get(group, 1_000),
             )
             assert len(came) <= most
             if not came:
@@ -192,3 +192,26 @@ def test_one_whose_time_is_up_is_not_forgotten_when_another_comes_to_stand_befor
     assert take(late.expires_at - 1, 5) == [], "now it stands behind another"
     waiting.remove(early, NOW)
     assert take(late.expires_at, 5) == ["late expired"]
+
+
+def test_expired_rows_come_up_a_few_hundred_at_a_time() -> None:
+    """A worker that was away for a day finds everything expired: it must not take it all into memory at once."""
+    draw = random.Random(1)
+    waiting = Waiting()
+    rows = []
+    for offset in range(3 * MOST_EXPIRED):
+        one = made(draw, offset, NOW)
+        one.state, one.order, one.code, one.next_try = "waiting", f"PO{offset}", "throttled", 0.0
+        one.late_at, one.expires_at = NEVER, NOW - 1
+        rows.append(one)
+        waiting.add(one, NOW)
+    waiting.activate(0, rows, NOW)
+
+    def come() -> int:
+        return len(waiting.take(NOW, 10_000, group_of=lambda *_: "a", allowance=lambda *_: 0))
+
+    assert come() == MOST_EXPIRED
+    assert come() == 0
+    for one in rows[:MOST_EXPIRED]:
+        waiting.remove(one, NOW)
+    assert come() > 0
