@@ -102,3 +102,21 @@ def test_where_nothing_more_may_be_parked_everything_stays() -> None:
     assert world.relieved() == []
     world.is_full = False
     assert world.relieved() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("name", "makes_room"), [("ship", True), ("read", True), ("inventory", False), ("token", False)]
+)
+def test_only_gates_that_events_stand_behind_make_room(name: str, makes_room: bool) -> None:
+    """A 429 on inventory holds no event: the backlog flows."""
+    world = World()
+    world.add("b", 8)
+    world.gates.slow(f"account:b/{name}", NOW + 60, "throttled", NOW)
+    assert bool(world.relieved()) is makes_room
+
+
+def test_a_gate_that_is_slow_for_a_moment_makes_nobody_leave() -> None:
+    world = World()
+    world.add("b", 8)
+    world.gates.slow("account:b/ship", NOW + 1, "throttled", NOW)
+    assert world.relieved() == []

@@ -30,8 +30,8 @@ class Writes:
         self.letters.append(verdict)
         return self._write("dead")
 
-    async def settle(self, delivery: Delivery) -> None:
-        self._write("settle")
+    async def settle(self, delivery: Delivery, *, own_only: bool = False) -> None:
+        self._write("settle own" if own_only else "settle")
 
     def _write(self, what: str) -> Place:
         if what == self.fails:
@@ -95,3 +95,20 @@ async def test_a_replay_in_observe_mode_goes_back_as_it_was() -> None:
     (letter,) = world.writes.letters
     assert letter.failure is not None
     assert letter.failure.code == "carrier_unmapped"
+
+
+PARKED: dict[str, Any] = {"room_place": Place(2, 7), "room_state": "waiting", "room_code": "throttled"}
+
+
+async def test_what_was_parked_in_observe_mode_leaves_no_dead_letter() -> None:
+    """It was never dead; older dead letters of its shipment are none of its business either."""
+    world = World()
+    await world.report.conclude(delivery(**PARKED), Verdict("ship", "applied", observed=True), account="main")
+    assert world.writes.done == ["result", "settle own"]
+
+
+async def test_what_had_sent_something_before_observe_mode_is_not_forgotten() -> None:
+    world, one = World(), delivery(**PARKED)
+    one.progress.applied = True
+    await world.report.conclude(one, Verdict("ship", "applied", observed=True), account="main")
+    assert world.writes.done == ["result", "dead"]
