@@ -163,7 +163,7 @@ def _settings(chance: random.Random, accounts: int, *, static: bool) -> Settings
         "retry_max_seconds": chance.choice((2.0, 8.0)),
         "park_after_seconds": chance.choice((1.0, 3.0, 10.0)),
         "parked_retry_max_seconds": chance.choice((5.0, 20.0)),
-        "give_up_after_hours": chance.choice((90.0, 300.0)) / 3600,
+        "give_up_after_hours": chance.choice((160.0, 300.0)) / 3600,
         "probe_seconds": chance.choice((0.5, 3.0)),
         "read_lag_seconds": read_lag,
         "settle_seconds": chance.choice((0.0, 2.0, 6.0)),
