@@ -276,6 +276,7 @@ class Worker:
     def _has_room(self, *, shipped: bool = False) -> bool:
         return (
             not self._stop.is_set()
+            and not self._room.is_full
             and self.vitals.internal_errors_in_row < self.settings.limits.max_internal_errors
             and self._window.has_room(self._lanes.count, self._lanes.size, shipped=shipped)
         )

@@ -52,6 +52,8 @@ class Park:
     why: Failure
     until: float = 0.0
     """Epoch seconds before which it is not taken up; 0: as soon as its gate is open."""
+    behind: bool = False
+    """An event of its order that it may not pass is parked already."""
 
 
 Result = Outcome | Elsewhere | Park
@@ -148,7 +150,7 @@ class Handling:
             return Verdict(operation=None, effect="none", failure=delivery.refusal)
         before = room.blocked_by(delivery)
         if before is not None:
-            return Park(_held("paused") if before.code == "paused" else _BEHIND)
+            return Park(_held("paused") if before.code == "paused" else _BEHIND, behind=True)
         return None
 
     def _heed_intent(self, delivery: Delivery) -> None:
@@ -232,8 +234,9 @@ class Handling:
         return Retry(at=next_try.at, lets_pass=again.trouble is Trouble.SHIPMENTS, behind=behind)
 
     async def _park(self, delivery: Delivery, park: Park) -> Retry | None:
-        if delivery.room_place is None and self._room.is_full:
-            # What lies in the topic already may always be written again.
+        if delivery.room_place is None and self._room.is_full and not park.behind:
+            # What lies in the topic already may always be written again. One that stands behind a parked event may
+            # join it: in its lane that one could never have its turn. (Nothing is read meanwhile.)
             return Retry(at=self._clock.now() + _FULL_S, lets_pass=park.why.code == "waiting_for_shipments")
         now = self._clock.now()
         late = now - delivery.happened_at >= self._settings.timing.slo_seconds

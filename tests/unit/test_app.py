@@ -124,3 +124,12 @@ async def test_a_run_of_bugs_ends_when_something_comes_through() -> None:
     assert (worker._gates.state(WORKER).state, worker._has_room()) == ("shut", False)
     worker._note_bugs(0)
     assert (worker._gates.state(WORKER).state, worker._has_room()) == ("open", True)
+
+
+async def test_nothing_is_read_while_the_waiting_room_is_full() -> None:
+    """The backlog stays in Kafka."""
+    worker = Driven().worker
+    assert worker._has_room()
+    worker._room._most_parked = 0
+    assert not worker._has_room()
+    assert not worker._has_room(shipped=True)

@@ -396,6 +396,14 @@ async def test_when_nothing_more_may_be_parked_it_stays_in_memory() -> None:
     assert world.finished == []
 
 
+async def test_one_behind_a_parked_event_joins_it_even_in_a_full_room() -> None:
+    """In the lane it would stand before that one for ever."""
+    world, one = World(), delivery()
+    world.rooms.full, world.rooms.before = True, "throttled"
+    assert await world.turn(one) is None
+    assert world.finished == [one]
+
+
 async def test_what_lies_in_the_room_already_may_always_be_written_again() -> None:
     world, one = World(), delivery()
     world.rooms.full = True

@@ -109,9 +109,16 @@ DECIDING: Final = (
         _HANDLING,
     ),
     Mutant(
+        "a_full_room_keeps_those_behind_a_parked_event_in_its_way",
+        "worker/handling.py",
+        "else _BEHIND, behind=True)",
+        "else _BEHIND)",
+        _HANDLING,
+    ),
+    Mutant(
         "parking_in_a_full_room",
         "worker/handling.py",
-        "if delivery.room_place is None and self._room.is_full:",
+        "if delivery.room_place is None and self._room.is_full and not park.behind:",
         "if False:",
         _HANDLING,
     ),
