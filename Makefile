@@ -16,7 +16,7 @@ MINUTES ?= 2
 # Whoever writes a generated file takes --check to compare instead; `make docs` and `make check` run them all.
 GENERATORS := schemas.generate worker.docs deploy.topics.generate
 
-.PHONY: help run test check fmt docs bench chaos sim mutants lock clean
+.PHONY: help run test check fmt docs bench chaos sim explore mutants lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ chaos: $(VENV)/.dev ## Kill everything under load, then count (SEED=1 MINUTES=2 
 
 sim: $(VENV)/.dev ## Simulate fault schedules (SEED=1 RUNS=1000; one failing seed: RUNS=1)
 	@$(BIN)/python -m tests.sim --seed $(SEED) --runs $(RUNS) $(ARGS)
+
+explore: $(VENV)/.dev ## Every interleaving in the small (ARGS="--scenario box --faults 1")
+	@$(BIN)/python -m tests.explore $(ARGS)
 
 mutants: $(VENV)/.dev ## Put in deliberate bugs, one at a time: who catches them? (ARGS="--only NAME")
 	@$(BIN)/python -m tests.mutants $(ARGS)

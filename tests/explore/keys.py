@@ -1,0 +1,184 @@
+"""Which states are the same: times are what is left of them, and the two workers have no names."""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections.abc import Callable, Hashable
+from dataclasses import replace
+from typing import Any, Final
+
+from tests.explore.cells import Numbers
+from tests.explore.ledger import Batch, Ledger, text_key
+from tests.explore.memory import Held, Remembered
+from tests.explore.queues import Queues
+from tests.explore.stories import PO
+from tests.explore.timing import PARK_AFTER, SESSION, at, until
+from tests.explore.waiting_room import Letters, Rooms
+from tests.explore.world import NOBODY, Late, Turn, Worker, World
+from worker.handling import Park, Result
+
+_OLD: Final = 6
+"""Ticks: nothing of a turn lies further ahead of its begin."""
+_MOST: Final = 100_000
+
+
+class _Known:
+    """Numbers of parts of states, by the identity of the part: states share most of their parts."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int, str], tuple[object, int]] = {}
+
+    def of(self, part: object, now: int, kind: str, number: Callable[[], int]) -> int:
+        """Its number. `kind`: what it is, and what else its number depends on."""
+        key = (id(part), now, kind)
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= _MOST:
+                self._known.clear()
+            # The part is kept, too: its identity must not become another's.
+            known = self._known[key] = (part, number())
+        return known[1]
+
+
+class Keys:
+    """Keys of the states of one search."""
+
+    def __init__(self, ledger: Ledger, queues: Queues, rooms: Rooms) -> None:
+        self._ledger, self._queues, self._rooms = ledger, queues, rooms
+        self._numbers = Numbers()
+        self._workers, self._parts = _Known(), _Known()
+
+    def of(self, world: World) -> bytes:
+        """The same for states that cannot be told apart."""
+        now, owner, part = world.now, world.owner, self._parts.of
+        first, second = world.workers
+        one = self._of_worker(first, now, is_zombie=owner != 0 and first.role == "own")
+        other = self._of_worker(second, now, is_zombie=owner != 1 and second.role == "own")
+        if one > other:
+            one, other = other, one
+            owner = owner if owner == NOBODY else 1 - owner
+        elif one == other and owner != NOBODY:
+            owner = 0
+        numbers = (
+            one,
+            other,
+            part(world.committed, now, "committed", lambda: self._committed(world.committed, now)),
+            part(world.letters, now, "letters", lambda: self._letters(world.letters, now)),
+            part(world.results, 0, "results", lambda: self._numbers.of(world.results)),
+            part(world.order, 0, "order", lambda: self._numbers.of(world.order)),
+            part(world.views, 0, "views", lambda: self._numbers.of(world.views)),
+            part(world.late, now, "late", lambda: self._late(world.late, now)),
+            part(world.commits, now, "commits", lambda: self._commits(world.commits, now)) if world.commits else 0,
+            world.published[0],
+            world.published[1],
+            world.faults,
+            world.parks,
+            owner + 1,
+            # Before that a guarded cancel only waits, and what is late is published and read.
+            min(now, 2),
+        )
+        return hashlib.blake2b(array("L", numbers).tobytes(), digest_size=12).digest()
+
+    def _of_worker(self, worker: Worker, now: int, *, is_zombie: bool) -> int:
+        return self._workers.of(
+            worker,
+            now,
+            "zombie" if is_zombie else "owner",
+            lambda: self._numbers.of(self._worker(worker, now, is_zombie=is_zombie)),
+        )
+
+    def _worker(self, worker: Worker, now: int, *, is_zombie: bool) -> Hashable:
+        # None of its commits is taken any more: of its book only what it found matters.
+        book: Any = self._ledger.found(worker.book, PO, now) if is_zombie else worker.book
+        return (
+            worker.role,
+            worker.blind,
+            worker.stalled,
+            until(at(worker.taken_at + SESSION), now),
+            worker.positions,
+            book if is_zombie else self._ledger.cells.key(book, now),
+            self._queues.cells.key(worker.lanes, now),
+            self._rooms.cells.key(worker.table, now),
+            worker.tail,
+            tuple([(item, self._of_held(held, now, running=False)) for item, held in worker.held]),
+            None if worker.turn is None else self._turn(worker.turn, now),
+            self._memory(worker.memory, now),
+            until(worker.believe_from, now),
+            worker.news,
+        )
+
+    def _turn(self, turn: Turn, now: int) -> Hashable:
+        # Times of a turn are told from its begin; its age only as long as any of them may lie ahead.
+        number, begun = self._numbers.of, turn.begun
+        return (
+            turn.item,
+            turn.is_concluding,
+            turn.evicted,
+            min(now - begun, _OLD),
+            self._of_held(turn.held, begun, running=not turn.is_concluding),
+            self._memory(turn.memory, begun),
+            tuple([(number(answer), tick - begun) for answer, tick in turn.history]),
+            self._result(turn.result, begun),
+        )
+
+    def _result(self, result: Result | None, now: int) -> Hashable:
+        if isinstance(result, Park):
+            return result.why, until(result.until, now)
+        return None if result is None else self._parts.of(result, 0, "result", lambda: self._numbers.of(result))
+
+    def _committed(self, committed: tuple[tuple[int, str], tuple[int, str]], now: int) -> int:
+        return self._numbers.of(("committed", *((offset, text_key(text, now)) for offset, text in committed)))
+
+    def _letters(self, letters: Letters, now: int) -> int:
+        each = [
+            self._parts.of(letter, now, "letter", lambda one=letter: self._numbers.of(self._rooms.letter_key(one, now)))  # type: ignore[misc]
+            for letter in letters
+        ]
+        return self._numbers.of(("letters", *each))
+
+    def _late(self, late: tuple[Late, ...], now: int) -> int:
+        return self._numbers.of(("late", *((one.item, one.call, one.limit - now) for one in late)))
+
+    def _commits(self, commits: tuple[tuple[int, Batch], ...], now: int) -> int:
+        each = [
+            (who, *((topic, offset, text_key(text, now)) for topic, offset, text in batch)) for who, batch in commits
+        ]
+        return self._numbers.of(("commits", *each))
+
+    def _memory(self, memory: Remembered | None, now: int) -> Hashable:
+        if memory is None or memory.until < at(now):
+            return None
+        return self._parts.of(
+            memory, now, "memory", lambda: self._numbers.of(("memory", memory.order, memory.until - at(now)))
+        )
+
+    def _of_held(self, held: Held, now: int, *, running: bool) -> int:
+        return self._parts.of(
+            held, now, "running" if running else "held", lambda: self._numbers.of(_held(held, now, running=running))
+        )
+
+
+def _held(held: Held, now: int, *, running: bool) -> Hashable:
+    progress, unsettled = held.progress, held.progress.unsettled
+
+    def left(time: float) -> float:
+        # A running attempt compares these with when it asked; one to come asks later than now.
+        return (time - at(now) if time else 0.0) if running else until(time, now)
+
+    return (
+        held.first_parked,
+        until(held.next_try, now),
+        held.barrier,
+        held.blind,
+        min(now - held.since, PARK_AFTER),
+        held.again and (held.again.trouble, held.again.failure),
+        progress.confirmed,
+        unsettled and replace(unsettled, believe_at=left(unsettled.believe_at)),
+        progress.doubted,
+        progress.applied,
+        tuple([(key, replace(refusal, final_at=left(refusal.final_at))) for key, refusal in progress.refused]),
+        progress.one_by_one,
+        left(progress.hold_until),
+        progress.read_twice,
+    )

@@ -1,0 +1,63 @@
+"""A small search in seconds; and that it is not blind: with a rule broken on purpose it finds the harm."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from tests.explore.base import WRONG
+from tests.explore.search import Search
+from tests.explore.stories import SMALL, SMALL_GUARDED, SMALL_PARKED, STORIES, Story
+
+HARM = [
+    ("commit-early", SMALL, 0, "neither settled nor kept"),
+    ("no-fence", SMALL, 1, "2 unit(s) charged"),
+    ("blind-takeover", SMALL, 1, "2 unit(s) charged"),
+    ("first-read", SMALL, 1, "2 unit(s) charged"),
+    ("stale-commits", SMALL, 1, "2 unit(s) charged"),
+    ("early-tombstone", SMALL_PARKED, 0, "neither settled nor kept"),
+    ("no-barrier", SMALL_GUARDED, 0, "in a box"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.configure(**before)
+
+
+def test_two_events_and_one_fault_end_well_whatever_comes_between() -> None:
+    found = Search(SMALL, faults=1).run()
+
+    assert found.ok, [found.broken, *found.trace]
+    assert found.states > 1_000
+    assert found.ends > 1
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_without_faults_every_story_ends_well(name: str) -> None:
+    found = Search(STORIES[name], faults=0).run()
+
+    assert found.ok, [found.broken, *found.trace]
+
+
+@pytest.mark.parametrize(("wrong", "story", "faults", "harm"), HARM)
+def test_a_broken_rule_is_found(wrong: str, story: Story, faults: int, harm: str) -> None:
+    found = Search(story, faults=faults, wrong=frozenset({wrong})).run()
+
+    assert harm in found.broken
+    assert found.trace, "the way there is told"
+
+
+def test_every_rule_that_can_be_broken_is() -> None:
+    assert {wrong for wrong, _, _, _ in HARM} == set(WRONG)
+
+
+def test_too_many_states_are_no_success() -> None:
+    found = Search(SMALL, faults=1, bound=100).run()
+
+    assert not found.broken
+    assert not found.ok
