@@ -166,6 +166,8 @@ class Refusal:
     """Only part of what was open was to be cancelled: it may work once the rest has shipped."""
     correction: bool = False
     """Of a correction: it says nothing about shipping the units, and the other way round."""
+    quantity: int = 0
+    """Units that were refused: fewer may go, for the first plan may have rested on an old read."""
 
 
 @dataclass(slots=True)

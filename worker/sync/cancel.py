@@ -154,6 +154,8 @@ class _CancelPlanner:
         """Units to cancel, unless Walmart has refused them before. `unshipped`: announced, not shown yet."""
         number = line.line_number
         refusal = self.memory.refused.get((number, None)) if self.memory.refused else None
+        if refusal is not None and units < refusal.quantity and not refusal.partial:
+            refusal = None
         if self.reason is None:
             told = self.data.reason
             name = (told.text or told.code or "") if told is not None else ""

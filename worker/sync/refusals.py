@@ -43,7 +43,9 @@ def note_refusal(progress: Progress, call: Write, order: Order, error: CallError
         failure = Failure(
             "partial_cancel_refused", text, failure.http_status, failure.walmart_errors, failure.correlation_id
         )
-    progress.refused[key] = Refusal(failure, final_at, partial, correction=isinstance(call, Correct))
+    progress.refused[key] = Refusal(
+        failure, final_at, partial, correction=isinstance(call, Correct), quantity=call.quantities[0]
+    )
 
 
 def _summary(call: Write) -> tuple[type, frozenset[tuple[Key, int]]]:

@@ -291,7 +291,7 @@ class _ShipPlanner:
         """One status of a call, unless something forbids it; False: its units stay free for others."""
         number = demand.box.number
         refusal = self.memory.refused.get((line.line_number, number.canonical)) if self.memory.refused else None
-        if refusal is not None and refusal.correction == (pieces is self.moves):
+        if refusal is not None and refusal.correction == (pieces is self.moves) and units >= refusal.quantity:
             failure = refusal.failure
             self._tell(demand, line, units, "refused", failure.code)
             self.problems.append(Problem(failure.code, failure.message, line.line_number, failure))

@@ -684,6 +684,21 @@ async def test_success_needs_no_second_look() -> None:
     assert verdict(await bench.attempt(one(2, "BOX1"))).effect == "applied"
 
 
+async def test_a_refusal_of_more_than_is_missing_says_nothing_of_less() -> None:
+    """Planned from an old read: 5 were asked for, 2 of them were there; the order shows it later, and 3 may go."""
+    walmart = Walmart({"1": line(ordered=5, BOX1=2)})
+    bench = Bench(walmart)
+    event = one(3, "BOX1", total=5)
+    stale = Walmart({"1": line(ordered=5)})
+    read = bench.api.get_order
+    bench.api.get_order = Bench(stale).api.get_order
+    assert isinstance(await bench.attempt(event), Again)
+    bench.api.get_order = read
+    bench.clock.time += 60
+    assert verdict(await bench.attempt(event)).effect == "applied"
+    assert walmart.charged() == {("1", "BOX1"): 3}
+
+
 # -- cancellations
 
 
