@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.history import Mix
 from tests.chaos.judge import ZERO
 from tests.chaos.options import Options
 from tests.chaos.run import run
@@ -23,8 +22,6 @@ async def test_half_a_minute_of_chaos_breaks_no_promise(tmp_path: Path) -> None:
         partitions=4,
         rate=15,
         pace_seconds=3.5,
-        lag_seconds=0.5,
-        mix=Mix(rests=0),
         quiet_minutes=2,
         artefacts=tmp_path / "chaos",
     )

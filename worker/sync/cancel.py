@@ -37,7 +37,15 @@ _PHONE: Final = re.compile(r"\+?\(?\d(?:[\s().,/-]{0,2}\d){6,}")
 
 def plan_cancel(data: OrderCancelled, order: Order, rules: Rules, *, memory: Memory) -> Plan:
     """The difference between a cancellation and Walmart's order."""
-    return _CancelPlanner(data, order, rules, memory).plan()
+    planner = _CancelPlanner(data, order, rules, memory)
+    if memory.refused:
+        # Several of its items may speak of one line: Walmart refused their sum.
+        planner.refused_are_out = False
+        planner.plan()
+        wanted = planner.takes
+        planner = _CancelPlanner(data, order, rules, memory)
+        planner.wanted = wanted
+    return planner.plan()
 
 
 def without_items(why: str) -> str:
@@ -55,7 +63,19 @@ def reason_of(data: OrderCancelled, rules: Rules) -> str | None:
 
 
 class _CancelPlanner:
-    __slots__ = ("data", "ledger", "lines", "memory", "order", "problems", "reason", "rules", "takes")
+    __slots__ = (
+        "data",
+        "ledger",
+        "lines",
+        "memory",
+        "order",
+        "problems",
+        "reason",
+        "refused_are_out",
+        "rules",
+        "takes",
+        "wanted",
+    )
 
     def __init__(self, data: OrderCancelled, order: Order, rules: Rules, memory: Memory) -> None:
         self.data, self.order, self.rules, self.memory = data, order, rules, memory
@@ -64,6 +84,9 @@ class _CancelPlanner:
         self.lines: list[PlannedLine] = []
         self.problems: list[Problem] = []
         self.takes: dict[str, int] = {}
+        self.refused_are_out = True
+        self.wanted: dict[str, int] = {}
+        """Line -> units that would be sent were nothing refused."""
 
     def plan(self) -> Plan:
         items = self.data.items if self.data.items is not None else self._everything()
@@ -153,8 +176,10 @@ class _CancelPlanner:
     def _take(self, item: CancelledItem, line: OrderLine, units: int, unshipped: int) -> None:
         """Units to cancel, unless Walmart has refused them before. `unshipped`: announced, not shown yet."""
         number = line.line_number
-        refusal = self.memory.refused.get((number, None)) if self.memory.refused else None
-        if refusal is not None and units < refusal.quantity and not refusal.partial:
+        refusal = self.memory.refused.get((number, None)) if self.memory.refused and self.refused_are_out else None
+        wanted = self.wanted.get(number, units)
+        if refusal is not None and wanted < refusal.quantity and not refusal.partial:
+            # Planned from an old read: it says nothing of fewer.
             refusal = None
         if self.reason is None:
             told = self.data.reason
@@ -165,9 +190,9 @@ class _CancelPlanner:
                 else "the cancellation gives no reason"
             )
             self._refuse(item, line, units, "reason_unmapped", f"{why} (store {self.rules.store})")
-        elif refusal is not None and refusal.partial and units < line.open and unshipped:
+        elif refusal is not None and refusal.partial and wanted < line.open and unshipped:
             self._tell(item, line, units, "waiting", "waiting_for_shipments")
-        elif refusal is not None and not (refusal.partial and units == line.open):
+        elif refusal is not None and not (refusal.partial and wanted == line.open):
             failure = refusal.failure
             self._tell(item, line, units, "refused", failure.code)
             self.problems.append(Problem(failure.code, failure.message, number, failure))

@@ -29,7 +29,15 @@ def plan_ship(
     memory: Memory,
 ) -> Plan:
     """The difference between a shipment and Walmart's order. `at`: the event's own time, `now`: both epoch seconds."""
-    return _ShipPlanner(data, order, rules, now, at, superseded, memory).plan()
+    planner = _ShipPlanner(data, order, rules, now, at, superseded, memory)
+    if memory.refused:
+        # Several of its items may speak of one line and number: Walmart refused their sum.
+        planner.refused_are_out = False
+        planner.plan()
+        wanted = planner.sums()
+        planner = _ShipPlanner(data, order, rules, now, at, superseded, memory)
+        planner.wanted = wanted
+    return planner.plan()
 
 
 class _ShipPlanner:
@@ -48,6 +56,7 @@ class _ShipPlanner:
         "now",
         "order",
         "problems",
+        "refused_are_out",
         "repeats",
         "replaced",
         "rules",
@@ -55,6 +64,7 @@ class _ShipPlanner:
         "ship_time",
         "skipped",
         "superseded",
+        "wanted",
         "warnings",
     )
 
@@ -86,6 +96,18 @@ class _ShipPlanner:
         self.carriages: dict[str, Carriage | Blocked] = {}
         self.ship_time: ShipTime | Blocked | None = None
         self.skipped = False
+        self.refused_are_out = True
+        self.wanted: dict[tuple[Key, bool], int] = {}
+        """Units that would be sent were nothing refused; True: as a correction."""
+
+    def sums(self) -> dict[tuple[Key, bool], int]:
+        """Units planned, by line and number; True: as a correction."""
+        found: dict[tuple[Key, bool], int] = {}
+        for pieces in (self.sends, self.moves):
+            for piece in pieces:
+                key = ((piece.line_number, piece.box.number.canonical), pieces is self.moves)
+                found[key] = found.get(key, 0) + piece.quantity
+        return found
 
     def plan(self) -> Plan:
         corrections = sum(box.replaces is not None for box in self.boxes)
@@ -164,7 +186,10 @@ class _ShipPlanner:
         found = 0
         for line in lines:
             for form in dict.fromkeys(canonical(parcel.tracking_number or "") for parcel in line.parcels):
-                if found < most and self.superseded((line.line_number, form)) is not None:
+                key = (line.line_number, form)
+                # What this event itself corrects is its correction's: a first try has marked it, and must not change
+                # what a second one plans.
+                if found < most and key not in self.replaced and self.superseded(key) is not None:
                     found += self.ledger.claim(line, form, most - found)
         return found
 
@@ -290,8 +315,11 @@ class _ShipPlanner:
     def _piece(self, pieces: list[Piece], demand: Demand, line: OrderLine, units: int) -> bool:
         """One status of a call, unless something forbids it; False: its units stay free for others."""
         number = demand.box.number
-        refusal = self.memory.refused.get((line.line_number, number.canonical)) if self.memory.refused else None
-        if refusal is not None and refusal.correction == (pieces is self.moves) and units >= refusal.quantity:
+        key, correction = (line.line_number, number.canonical), pieces is self.moves
+        refusal = self.memory.refused.get(key) if self.memory.refused and self.refused_are_out else None
+        # One of more units may have been planned from an old read: it says nothing of fewer.
+        still = refusal is not None and self.wanted.get((key, correction), units) >= refusal.quantity
+        if refusal is not None and still and refusal.correction == correction:
             failure = refusal.failure
             self._tell(demand, line, units, "refused", failure.code)
             self.problems.append(Problem(failure.code, failure.message, line.line_number, failure))

@@ -23,6 +23,7 @@ from sync_bench import (
 )
 from sync_model import Walmart, line
 
+from schemas.events import OrderCancelled
 from worker.delivery import Delivery, Event
 from worker.errors import WalmartError
 from worker.outcome import Again, ConfirmedUnits, Outcome, Progress, Trouble, Unsettled, Verdict
@@ -723,6 +724,23 @@ async def test_a_lost_partial_cancel_under_lag_never_cancels_twice() -> None:
     await bench.settle(cancelled(gone("1", 1, 2)))
     assert bench.walmart.lines["1"].cancelled == 1
     assert bench.api.calls.count("cancel") == 1
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        cancelled(gone("1", 1), gone("sku:A", 2)),
+        shipped(package(A, item("1", 1), item("sku:A", 1))),
+    ],
+)
+async def test_two_items_of_one_line_are_refused_together(event: Any) -> None:
+    """By line and by SKU: their sum is refused, and each alone, being less, must not be tried for ever."""
+    bench = Bench(Walmart({"1": line(ordered=2)}), lag=5.0)
+    name = "cancel" if isinstance(event, OrderCancelled) else "shipping"
+    bench.api.faults = {name: ["lost"]}
+    end = await bench.settle(event)
+    assert (end.failure, end.effect) == (None, "applied")
+    assert len(bench.api.calls) < 40
 
 
 async def test_a_refused_partial_cancel_waits_for_announced_shipments_which_may_pass_it() -> None:

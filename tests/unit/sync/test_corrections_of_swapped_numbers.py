@@ -84,6 +84,14 @@ def test_a_total_does_not_send_units_again_whose_correction_was_refused() -> Non
     assert made(event, walmart, superseded=gone).calls == ()
 
 
+async def test_a_lost_correction_is_tried_again_beside_a_total_of_the_same_box() -> None:
+    """The first try has marked the old number; its units are still this correction's, not the total's."""
+    bench = Bench(Walmart({"1": line(ordered=1, X=1)}))
+    bench.api.faults = {"shipping": ["dropped"]}
+    await bench.settle(shipped(package("Y", item("1", 1, 2)), correction("X", "Y")))
+    assert bench.walmart.lines["1"].parcels == {"Y": 1}
+
+
 @pytest.mark.parametrize("fault", ["lost", "dropped"])
 async def test_a_correction_whose_answer_is_lost_under_lagging_reads_moves_no_further_unit(fault: str) -> None:
     bench = Bench(Walmart({"1": line(ordered=4, X=3)}), lag=29.0)
