@@ -44,6 +44,13 @@ COVERED = (
     "walmart: dropped_after",
     "walmart: 429",
     "walmart: outage_401",
+    "log: gate_closed",
+    "log: intents_found",
+    "room: corrected",
+    "room: dead",
+    "room: settled",
+    "room: waiting",
+    "results repeated",
 )
 """What must really have happened in so many seeds."""
 
