@@ -121,7 +121,7 @@ class Gatekeeper:
                 # A little later than told, and each worker at another moment.
                 gates.slow(own, now + after * (1 + 0.1 * self.random.random()), "throttled", now)
             case CallKind.NOT_SENT | CallKind.UNKNOWN:
-                if report.too_late:
+                if report.too_late or report.cancelled:
                     return
                 failed = self._failed.setdefault(own, set())
                 failed.add(report.subject or report.correlation_id)

@@ -164,9 +164,11 @@ def test_a_run_of_bugs_shuts_everything_until_something_comes_through() -> None:
     assert one.gates.admits(one.names_of("one", ships=True), NOW) is None
 
 
-def test_a_call_that_was_never_tried_is_no_failure_of_walmart() -> None:
-    """Its deadline had passed: that is ours."""
+@pytest.mark.parametrize("ours", ["too_late", "cancelled"])
+@pytest.mark.parametrize("kind", [CallKind.NOT_SENT, CallKind.UNKNOWN])
+def test_a_call_that_this_process_ended_is_no_failure_of_walmart(kind: CallKind, ours: str) -> None:
+    """Its deadline had passed, or it was cancelled."""
     one = keeper()
     for number in range(9):
-        one.observe(report(kind=CallKind.NOT_SENT, status=None, subject=f"order{number}", too_late=True), NOW)
+        one.observe(report(kind=kind, status=None, subject=f"order{number}", **{ours: True}), NOW)
     assert state(one, SHIP) == "open"

@@ -1,13 +1,18 @@
-"""What is told about each request that was tried: for metrics and gates. One call may be two requests."""
+"""What is told about each request: when it begins, and once more what became of it. One call may be two requests."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from worker.walmart.answer import CallKind
 
 Operation = Literal["get_order", "acknowledge", "ship", "cancel", "put_inventory", "token", "token_detail"]
+
+Begun = Callable[[Operation, str], int]
+"""Told right before a request goes out: operation and subject (as `CallReport.subject`). Gives a ticket, which comes
+back in the one report about that request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +37,7 @@ class CallReport:
     """What Walmart's headers say about the next try, capped; None where they say nothing, or it worked."""
     too_late: bool = False
     """NOT_SENT because the deadline for sending had passed: no sign that Walmart cannot be reached."""
+    ticket: int = -1
+    """What `begun` gave for this request; -1 where nobody was asked (the token's own requests)."""
+    cancelled: bool = False
+    """This process gave the request up before an answer came: no sign that anything is wrong with Walmart."""

@@ -21,7 +21,7 @@ from schemas.walmart.order import Order, OrderUnreadableError, read_order
 from worker.clock import Clock
 from worker.settings import AccountSettings, TimingSettings
 from worker.walmart.answer import CallError, CallKind, Done
-from worker.walmart.call_report import CallReport, Operation
+from worker.walmart.call_report import Begun, CallReport, Operation
 from worker.walmart.error_reading import read_error
 from worker.walmart.exchange import TOO_LATE, NoReply, Reply, exchange
 from worker.walmart.guarded_body import GuardedBody
@@ -42,6 +42,9 @@ _OWN_NUMBERS: Final = frozenset({"lineNumber", "trackingNumber", "sellerOrderId"
 class WalmartClient:
     """Implements `OrdersApi` and the check of the token. `observer` is told of every request tried, the token's too.
 
+    `begun` is told of each request but the token's right before it goes out; every request that was begun is reported
+    to `observer` exactly once, also one that was cancelled.
+
     Nothing is raised for what Walmart or the network does; CancelledError passes through.
     """
 
@@ -54,11 +57,13 @@ class WalmartClient:
         clock: Clock,
         *,
         observer: Callable[[CallReport], None] | None = None,
+        begun: Begun | None = None,
     ) -> None:
         self._session = session
         self._name = account_name
         self._clock = clock
         self._observer = observer
+        self._begun = begun
         self._timeout = call_timeout(timing)
         self._base = account.base_url.rstrip("/")
         self._headers = account_headers(account)
@@ -194,16 +199,15 @@ class WalmartClient:
         headers[CORRELATION_ID] = correlation_id
         body = None if content is None else GuardedBody(content, self._clock, deadline)
         subject = sent[1][0] if sent[1] else ""
+        report: CallReport | None = None
+        ticket = self._begin(operation, subject)
         started = time.perf_counter()
-        reply = await exchange(self._session, method, url, headers=headers, body=body, timeout=self._timeout)
-        seconds = time.perf_counter() - started
-        if isinstance(reply, NoReply):
-            kind = CallKind.UNKNOWN if reply.sent else CallKind.NOT_SENT
-            error = CallError(
-                kind, f"{operation}: {reply.message}", correlation_id=correlation_id, too_late=reply.too_late
-            )
-            self._report(
-                CallReport(
+        try:
+            reply = await exchange(self._session, method, url, headers=headers, body=body, timeout=self._timeout)
+            seconds = time.perf_counter() - started
+            if isinstance(reply, NoReply):
+                kind = CallKind.UNKNOWN if reply.sent else CallKind.NOT_SENT
+                report = CallReport(
                     self._name,
                     operation,
                     None,
@@ -212,23 +216,23 @@ class WalmartClient:
                     correlation_id,
                     subject=subject,
                     too_late=reply.too_late,
+                    ticket=ticket,
                 )
-            )
-            return error, reply.broken
-        now = self._clock.now()
-        answer: Reply | CallError = reply
-        if reply.status not in _SUCCESS or reply.cut_off:
-            answer = read_error(
-                reply.status,
-                reply.headers,
-                b"" if reply.cut_off and reply.status < 300 else reply.body,
-                operation,
-                now=now,
-                scrubber=Scrubber(_own_numbers(*sent), (*self._token.secrets(), *_addresses(sent[0]))),
-                correlation_id=correlation_id,
-            )
-        self._report(
-            CallReport(
+                said = f"{operation}: {reply.message}"
+                return CallError(kind, said, correlation_id=correlation_id, too_late=reply.too_late), reply.broken
+            now = self._clock.now()
+            answer: Reply | CallError = reply
+            if reply.status not in _SUCCESS or reply.cut_off:
+                answer = read_error(
+                    reply.status,
+                    reply.headers,
+                    b"" if reply.cut_off and reply.status < 300 else reply.body,
+                    operation,
+                    now=now,
+                    scrubber=Scrubber(_own_numbers(*sent), (*self._token.secrets(), *_addresses(sent[0]))),
+                    correlation_id=correlation_id,
+                )
+            report = CallReport(
                 self._name,
                 operation,
                 reply.status,
@@ -239,9 +243,25 @@ class WalmartClient:
                 replenish_at(reply.headers, now),
                 subject,
                 answer.retry_after_s if isinstance(answer, CallError) else None,
+                ticket=ticket,
             )
-        )
-        return answer, False
+            return answer, False
+        finally:
+            if report is None:
+                # Cancelled (or a mistake of ours): whoever counts what was begun must hear of its end. A body knows
+                # whether it left; a read may have.
+                report = CallReport(
+                    self._name,
+                    operation,
+                    None,
+                    CallKind.UNKNOWN if body is None or body.written else CallKind.NOT_SENT,
+                    time.perf_counter() - started,
+                    correlation_id,
+                    subject=subject,
+                    ticket=ticket,
+                    cancelled=True,
+                )
+            self._report(report)
 
     def _unreadable(self, operation: Operation, reply: Reply, correlation_id: str, why: str) -> CallError:
         """A success that says nothing usable: the effect may be there."""
@@ -263,6 +283,15 @@ class WalmartClient:
             errors=told.errors,
             correlation_id=correlation_id,
         )
+
+    def _begin(self, operation: Operation, subject: str) -> int:
+        if self._begun is None:
+            return -1
+        try:
+            return self._begun(operation, subject)
+        except Exception:  # as for the observer
+            log.exception("walmart_begun_failed", account=self._name)
+            return -1
 
     def _report(self, report: CallReport) -> None:
         if self._observer is None:
