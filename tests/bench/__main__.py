@@ -1,69 +1,73 @@
-"""`python -m tests.bench`: measure, print a table, and (with `--json`) keep everything in a file."""
+"""`python -m tests.bench`: measure, print a table, and keep everything in a file."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import logging
-import os
-import platform
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 from tests.bench.effort import FULL, QUICK, Effort
-from tests.bench.figures import Figure, show, to_json
+from tests.bench.figures import Figure, aims, show, to_json
 from tests.bench.ground import ground
-from tests.bench.measurements import MEASUREMENTS, NEED_THE_BACKLOG
-from worker.sandbox.kafka_jars import KAFKA_VERSION
+from tests.bench.machine import about_machine
+from tests.bench.registry import MEASUREMENTS
 
-_LIBRARIES = ("aiohttp", "aiokafka", "orjson", "pydantic", "structlog", "prometheus_client")
+OUT: Final = Path("bench-out/bench.json")
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Measure what was asked for."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure the worker (Linux).")
-    parser.add_argument("names", nargs="*", metavar="MEASUREMENT", help=f"of {', '.join(MEASUREMENTS)}; all by default")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures here, too")
-    parser.add_argument("--quick", action="store_true", help="a few minutes, and noisier")
-    parser.add_argument("--only", action="append", choices=tuple(MEASUREMENTS), help="the same (repeatable)")
-    asked = parser.parse_args()
-    names = [*asked.names, *(asked.only or ())] or list(MEASUREMENTS)
+    asked = _parser().parse_args(arguments)
+    names = asked.names or list(MEASUREMENTS)
     if unknown := set(names) - set(MEASUREMENTS):
-        parser.error(f"unknown: {', '.join(sorted(unknown))} (there are {', '.join(MEASUREMENTS)})")
+        _parser().error(f"unknown: {', '.join(sorted(unknown))} (there are {', '.join(MEASUREMENTS)})")
     if sys.platform != "linux":
         raise SystemExit("the benchmarks read /proc: Linux only")
     logging.basicConfig(level=logging.ERROR)  # fresh topics make the Kafka client complain, and try again
-    begun = time.monotonic()
-    figures = asyncio.run(_measure(names, QUICK if asked.quick else FULL))
+    effort = QUICK if asked.quick else FULL
+    if asked.runs:
+        effort = effort.with_runs(asked.runs)
+    about, begun = about_machine(), time.monotonic()
+    figures = asyncio.run(_measure(names, effort))
+    about |= {"quick": asked.quick, "seconds": round(time.monotonic() - begun)}
     _say("")
     show(figures, _say)
-    about = {**_about(), "quick": asked.quick, "seconds": round(time.monotonic() - begun)}
+    _say("")
+    aims(figures, _say)
     _say("\n" + ", ".join(f"{name} {value}" for name, value in about.items()))
-    if asked.json is not None:
-        asked.json.write_bytes(to_json(about, figures))
+    asked.json.parent.mkdir(parents=True, exist_ok=True)
+    asked.json.write_bytes(to_json(about, figures))
+    _say(f"all values: {asked.json}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    rows = (f"  {name:<12}{one.minutes:>4g} min  {one.title}" for name, one in MEASUREMENTS.items())
+    whole = sum(one.minutes for one in MEASUREMENTS.values())
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench",
+        description="Measure the worker (Linux).",
+        epilog="\n".join(("measurements:", *rows, f"  all of them{whole:>5g} min")),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", metavar="MEASUREMENT", help="all by default")
+    parser.add_argument("--json", type=Path, default=OUT, metavar="FILE", help=f"all values (default: {OUT})")
+    parser.add_argument("--quick", action="store_true", help="a tiny run: shows that it works, not how fast")
+    parser.add_argument("--runs", type=int, metavar="N", help="so many rounds of everything")
+    return parser
 
 
 async def _measure(names: list[str], effort: Effort) -> list[Figure]:
     figures: list[Figure] = []
-    async with ground(effort.backlog if NEED_THE_BACKLOG & set(names) else 0, _say) as made:
+    backlog = effort.backlog if any(MEASUREMENTS[name].reads_backlog for name in names) else 0
+    async with ground(backlog, _say) as made:
         for name in names:
-            _say(f"{name}: {(MEASUREMENTS[name].__doc__ or '').strip()}")
-            figures += await MEASUREMENTS[name](made, effort)
+            _say(f"{name}: {MEASUREMENTS[name].title}")
+            figures += await MEASUREMENTS[name].measure(made, effort)
     return figures
-
-
-def _about() -> dict[str, Any]:
-    return {
-        "python": platform.python_version(),
-        "kafka": KAFKA_VERSION,
-        "processors": os.cpu_count(),
-        "machine": platform.machine(),
-        "load before": "{:.1f} {:.1f} {:.1f}".format(*os.getloadavg()),
-        **{name: version(name) for name in _LIBRARIES},
-    }
 
 
 def _say(line: str) -> None:

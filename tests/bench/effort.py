@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 
@@ -11,60 +11,52 @@ class Effort:
     """Events per run are those of the window; what comes before warms up."""
 
     runs: int
+    """Rounds of a measurement whose runs take seconds."""
+    long_runs: int
+    """Rounds of one whose runs take a minute and more."""
     cpu_events: int
-    throughput_runs: int
     throughput_events: int
-    latency_runs: int
     latency_seconds: float
     backlog: int
-    backlog_runs: int
-    isolation_runs: int
     isolation_seconds: float
     """Of the steady flow."""
     burst_events: int
     burst_seconds: float
-    lanes_runs: int
     lanes_events: int
-    parked_runs: int
     parked_events: int
     taken_up_events: int
+
+    def with_runs(self, runs: int) -> Effort:
+        """So many rounds of everything."""
+        return replace(self, runs=runs, long_runs=runs)
 
 
 FULL: Final = Effort(
     runs=5,
+    long_runs=3,
     cpu_events=20_000,
-    throughput_runs=5,
     throughput_events=6_000,
-    latency_runs=3,
     latency_seconds=30,
     backlog=200_000,
-    backlog_runs=3,
-    isolation_runs=3,
     isolation_seconds=16,
     burst_events=2_000,
     burst_seconds=6,
-    lanes_runs=5,
     lanes_events=100_000,
-    parked_runs=3,
     parked_events=100_000,
     taken_up_events=12_000,
 )
 QUICK: Final = Effort(
-    runs=3,
-    cpu_events=6_000,
-    throughput_runs=3,
-    throughput_events=2_000,
-    latency_runs=1,
-    latency_seconds=10,
-    backlog=30_000,
-    backlog_runs=1,
-    isolation_runs=1,
-    isolation_seconds=16,
-    burst_events=1_500,
-    burst_seconds=5,
-    lanes_runs=3,
-    lanes_events=30_000,
-    parked_runs=1,
-    parked_events=20_000,
-    taken_up_events=4_000,
+    runs=1,
+    long_runs=1,
+    cpu_events=2_000,
+    throughput_events=1_000,
+    latency_seconds=3,
+    backlog=10_000,
+    isolation_seconds=5,
+    burst_events=200,
+    burst_seconds=2,
+    lanes_events=10_000,
+    parked_events=5_000,
+    taken_up_events=1_000,
 )
+"""Everything runs once, and nothing long enough to be believed: for whoever changes the benchmarks."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import operator
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final, Literal
 
 import orjson
+
+Aim = tuple[Literal["<", "<=", ">="], float]
+"""What the median is held against."""
 
 
 @dataclass
@@ -20,8 +24,8 @@ class Figure:
     name: str
     unit: str
     values: list[float] = field(default_factory=list)
-    aim: tuple[str, float] | None = None
-    """(`<` or `>=`, bound), where the project has set itself one."""
+    aim: Aim | None = None
+    """Where the project has set itself one."""
 
     @property
     def median(self) -> float:
@@ -34,7 +38,12 @@ class Figure:
         if self.aim is None:
             return None
         sign, bound = self.aim
-        return self.median < bound if sign == "<" else self.median >= bound
+        return _HOLDS[sign](self.median, bound)
+
+    @property
+    def told(self) -> str:
+        """The median and its unit."""
+        return f"{_short(self.median)} {self.unit}".strip()
 
     def to_json(self) -> dict[str, Any]:
         """Everything about it."""
@@ -52,7 +61,10 @@ class Figure:
         }
 
 
-def ratio(measurement: str, name: str, ours: Figure, theirs: Figure, aim: tuple[str, float] | None = None) -> Figure:
+_HOLDS: Final = {"<": operator.lt, "<=": operator.le, ">=": operator.ge}
+
+
+def ratio(measurement: str, name: str, ours: Figure, theirs: Figure, aim: Aim | None = None) -> Figure:
     """Ours divided by theirs, run by run (the runs of one round follow each other)."""
     values = [a / b for a, b in zip(ours.values, theirs.values, strict=True)]
     return Figure(measurement, f"{ours.contender} / {theirs.contender}", name, "", values, aim)
@@ -68,29 +80,36 @@ def show(figures: Sequence[Figure], say: Callable[[str], None]) -> None:
     """A table of all figures."""
     rows = [("measurement", "who", "figure", "median", "min … max", "runs", "aim")]
     for one in figures:
-        aim = ""
-        if one.aim is not None:
-            aim = f"{one.aim[0]} {one.aim[1]:g}: {'met' if one.met else 'NOT met'}"
         spread = f"{_short(min(one.values))} … {_short(max(one.values))}"
-        unit = f" {one.unit}" if one.unit else ""
-        rows.append(
-            (
-                one.measurement,
-                one.contender,
-                one.name,
-                _short(one.median) + unit,
-                spread,
-                str(len(one.values)),
-                aim,
-            )
-        )
+        aim = "" if one.aim is None else f"{one.aim[0]} {one.aim[1]:g}: {'met' if one.met else 'NOT met'}"
+        rows.append((one.measurement, one.contender, one.name, one.told, spread, str(len(one.values)), aim))
+    _table(rows, say)
+
+
+def aims(figures: Sequence[Figure], say: Callable[[str], None]) -> None:
+    """What was aimed at, and what came of it."""
+    held = [one for one in figures if one.aim is not None]
+    if not held:
+        return
+    rows = [("", "aim", "measured", "what")]
+    for one in held:
+        assert one.aim is not None
+        sign, bound = one.aim
+        what = f"{one.measurement}: {one.name} ({one.contender})"
+        rows.append(("met" if one.met else "MISSED", f"{sign} {bound:g} {one.unit}".strip(), one.told, what))
+    _table(rows, say)
+    say(f"{sum(one.met is True for one in held)} of {len(held)} aims met")
+
+
+def _table(rows: Sequence[tuple[str, ...]], say: Callable[[str], None]) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _short(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    size = abs(value)
+    return f"{value:,.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.3g}"
 
 
 def to_json(about: dict[str, Any], figures: Sequence[Figure]) -> bytes:

@@ -98,14 +98,14 @@ class _Seen:
 
 
 async def isolation(ground: Ground, effort: Effort) -> list[Figure]:
-    """5. Event to POST of the other accounts' events while one order or account is in trouble."""
+    """Event to POST of the other accounts' events while one order or account is in trouble."""
     figures: dict[tuple[str, str], Figure] = {}
 
     def note(scene: Scene, name: str, unit: str, value: float) -> None:
         figures.setdefault((scene.name, name), Figure("isolation", scene.name, name, unit)).values.append(value)
 
     async with fast_walmart(DELAY_S) as walmart:
-        for _ in range(effort.isolation_runs):
+        for _ in range(effort.long_runs):
             for scene in SCENES:
                 seen = await _run(ground, effort, walmart, scene)
                 for phase, times in (("steady", seen.steady), ("burst", seen.burst)):

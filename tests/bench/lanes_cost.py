@@ -18,13 +18,13 @@ _FLAT: Final = 1.5
 
 
 async def lanes(ground: Ground, effort: Effort) -> list[Figure]:
-    """6. Processor time per event of lanes and gates alone, beside 10 to 100,000 lanes that wait."""
+    """Processor time per event of lanes and gates alone, beside 10 to 100,000 lanes that wait."""
     figures = {
         (mode, size): Figure("lanes", f"{size:,} lanes", f"CPU per event, the others {_TEXTS[mode]}", "µs")
         for mode in get_args(Mode)
         for size in SIZES
     }
-    for _ in range(effort.lanes_runs):
+    for _ in range(effort.runs):
         for (mode, size), figure in figures.items():
             command = (sys.executable, "-m", "tests.bench.lanes_runner", str(size), str(effort.lanes_events), mode)
             async with child(command, output=True) as process:

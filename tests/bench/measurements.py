@@ -1,6 +1,6 @@
 """The measurements. Each runs the contenders in turn, so that a slow minute of the machine meets all of them.
 
-Those of the delivery core have files of their own.
+Others have files of their own; `registry.py` names them all.
 """
 
 from __future__ import annotations
@@ -15,9 +15,6 @@ from tests.bench.contract import WORKER_CALLS, WORKER_EVENTS, contenders
 from tests.bench.effort import Effort
 from tests.bench.figures import Figure, percentile, ratio
 from tests.bench.ground import Ground, tell, until_posted
-from tests.bench.isolation import isolation
-from tests.bench.lanes_cost import lanes
-from tests.bench.parked import parked
 from tests.bench.process import Child, child, fast_walmart
 from tests.bench.traffic import produce_steadily
 
@@ -53,7 +50,7 @@ async def _sample_when(process: Child, done: Callable[[], Awaitable[tuple[float,
 
 
 async def cpu(ground: Ground, effort: Effort) -> list[Figure]:
-    """1. Processor time per event of the whole process, with a mission that does nothing, while a backlog is read."""
+    """Processor time per event of the whole process, with a mission that does nothing, while a backlog is read."""
     rivals = contenders("events")
     costs = {one.name: Figure("cpu", one.name, "CPU per event", "µs") for one in rivals}
     rates = {one.name: Figure("cpu", one.name, "events per second", "/s") for one in rivals}
@@ -79,7 +76,7 @@ async def cpu(ground: Ground, effort: Effort) -> list[Figure]:
 
 
 async def throughput(ground: Ground, effort: Effort) -> list[Figure]:
-    """2. Orders per second with GET and POST at 50 ms, 256 in flight."""
+    """Orders per second with GET and POST at 50 ms, 256 in flight."""
     rivals = contenders("calls")
     rates = {one.name: Figure("throughput", one.name, "events per second", "/s") for one in rivals}
     costs = {one.name: Figure("throughput", one.name, "CPU per event", "µs") for one in rivals}
@@ -92,7 +89,7 @@ async def throughput(ground: Ground, effort: Effort) -> list[Figure]:
             told = await walmart.counts()
             return told["now"], told["posts"]
 
-        for _ in range(effort.throughput_runs):
+        for _ in range(effort.runs):
             for one in rivals:
                 await walmart.reset()
                 async with child(one.run(ground.task("calls", walmart=walmart.url))) as process:
@@ -111,7 +108,7 @@ async def throughput(ground: Ground, effort: Effort) -> list[Figure]:
 
 
 async def latency(ground: Ground, effort: Effort) -> list[Figure]:
-    """3. From an event handed to the producer to its POST at Walmart, at a quiet rate; and our own share of it."""
+    """From an event handed to the producer to its POST at Walmart, at a quiet rate; and our own share of it."""
     name = WORKER_CALLS.name
     whole = {part: Figure("latency", name, f"event to POST, p{part}", "ms") for part in (50, 99)}
     own = {
@@ -120,7 +117,7 @@ async def latency(ground: Ground, effort: Effort) -> list[Figure]:
     }
     warm_up, count = int(RATE), int(RATE * effort.latency_seconds)
     async with fast_walmart(DELAY_S) as walmart:
-        for _ in range(effort.latency_runs):
+        for _ in range(effort.long_runs):
             await walmart.reset()
             topics = await ground.fresh_topics()
             async with child(WORKER_CALLS.run(ground.task("calls", walmart=walmart.url, topics=topics))) as process:
@@ -144,7 +141,7 @@ async def latency(ground: Ground, effort: Effort) -> list[Figure]:
 
 
 async def memory(ground: Ground, effort: Effort) -> list[Figure]:
-    """4. The most memory our process ever has while it drains the whole backlog."""
+    """The most memory our process ever has while it drains the whole backlog."""
     peak = Figure("memory", WORKER_EVENTS.name, f"peak, {ground.backlog:,} events", "MB", aim=("<", 300.0))
     rate = Figure("memory", WORKER_EVENTS.name, "events per second", "/s")
     async with ground.records(ground.topics.sync_result) as results:
@@ -153,7 +150,7 @@ async def memory(ground: Ground, effort: Effort) -> list[Figure]:
             count = await results.now()
             return time.monotonic(), count
 
-        for _ in range(effort.backlog_runs):
+        for _ in range(effort.long_runs):
             await results.reset()
             async with child(WORKER_EVENTS.run(ground.task("events"))) as process:
                 first = await _sample_when(process, done, 1)
@@ -162,15 +159,3 @@ async def memory(ground: Ground, effort: Effort) -> list[Figure]:
             rate.values.append((last.done - first.done) / (last.at - first.at))
             tell(ground, peak)
     return [peak, rate]
-
-
-MEASUREMENTS: Final[dict[str, Callable[[Ground, Effort], Awaitable[list[Figure]]]]] = {
-    "cpu": cpu,
-    "throughput": throughput,
-    "latency": latency,
-    "memory": memory,
-    "isolation": isolation,
-    "lanes": lanes,
-    "parked": parked,
-}
-NEED_THE_BACKLOG: Final = frozenset({"cpu", "throughput", "memory"})

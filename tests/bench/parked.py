@@ -99,7 +99,7 @@ class _TakenUp:
 
 
 async def parked(ground: Ground, effort: Effort) -> list[Figure]:
-    """7. Memory and start with events parked; the rate at which they are taken up once their account is served."""
+    """Memory and start with events parked; the rate at which they are taken up once their account is served."""
     us, count = WORKER_CALLS.name, effort.parked_events
     empty = Figure("parked", f"{us}, none parked", "memory", "MB")
     full = Figure("parked", f"{us}, {count:,} parked", "memory", "MB")
@@ -115,7 +115,7 @@ async def parked(ground: Ground, effort: Effort) -> list[Figure]:
     used = Figure("parked", us, f"shipped of a budget of {BUDGET:g} a second", "", aim=(">=", 0.9))
     refused = Figure("parked", us, "calls refused per shipment then", "")
     async with fast_walmart(DELAY_S) as walmart:
-        for _ in range(effort.parked_runs):
+        for _ in range(effort.long_runs):
             await walmart.break_(Faults({ACCOUNT: "dead"}))
             nothing, _ = await _run(ground, walmart, await ground.fresh_topics(), 0)
             topics = await ground.fresh_topics()

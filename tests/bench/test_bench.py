@@ -16,10 +16,11 @@ from tests.bench import isolation
 from tests.bench.contract import STORE, Task
 from tests.bench.fast_walmart import Walmart
 from tests.bench.faults import THROTTLED, Bucket, Faults
-from tests.bench.figures import Figure, percentile, ratio
+from tests.bench.figures import Figure, aims, percentile, ratio, to_json
 from tests.bench.flood import Flood
 from tests.bench.lanes_runner import IN_FLIGHT, Drive, Mode, gates_of
 from tests.bench.parked import parked_record
+from tests.bench.registry import MEASUREMENTS
 from tests.bench.traffic import STRUCTURED, event, order_id, ship_body
 from tests.bench.worker_runner import settings_of
 from worker.delivery import Place, Record
@@ -74,6 +75,24 @@ def test_a_ratio_is_taken_round_by_round() -> None:
     assert one.values == [0.9, 0.9, 0.8]
     assert one.met is True
     assert Figure("m", "us", "peak", "MB", [301.0], aim=("<", 300.0)).met is False
+
+
+def test_the_table_of_aims_tells_what_was_missed() -> None:
+    said: list[str] = []
+    figures = [
+        Figure("cpu", "us / them", "CPU per event", "", [1.4, 1.6, 1.5], aim=("<=", 1.5)),
+        Figure("cpu", "us", "CPU per event", "µs", [250.0]),
+        Figure("budget", "us", "used", "", [0.97, 0.98, 0.96], aim=(">=", 0.98)),
+    ]
+    aims(figures, said.append)
+    assert [line.split()[0] for line in said[1:3]] == ["met", "MISSED"]
+    assert said[-1] == "1 of 2 aims met"
+    (first, second, third) = orjson.loads(to_json({}, figures))["figures"]
+    assert (first["met"], first["aim"], second["met"], third["median"]) == (True, "<= 1.5", None, 0.97)
+
+
+def test_every_measurement_says_what_it_measures() -> None:
+    assert all(one.title.endswith(".") and one.minutes > 0 for one in MEASUREMENTS.values())
 
 
 # -- isolation

@@ -1,0 +1,45 @@
+"""The measurements, in the order in which they are taken."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from tests.bench.effort import Effort
+from tests.bench.figures import Figure
+from tests.bench.ground import Ground
+from tests.bench.isolation import isolation
+from tests.bench.lanes_cost import lanes
+from tests.bench.measurements import cpu, latency, memory, throughput
+from tests.bench.parked import parked
+
+Measure = Callable[[Ground, Effort], Awaitable[list[Figure]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One of them. Its docstring's first line is said when it begins."""
+
+    measure: Measure
+    minutes: float
+    """About how long it takes with full effort on two quiet processors."""
+    reads_backlog: bool = False
+    """It reads the events of `Ground.topics`, so these must be written before."""
+
+    @property
+    def title(self) -> str:
+        """What it measures, in a line."""
+        return (self.measure.__doc__ or "").strip().partition("\n")[0]
+
+
+MEASUREMENTS: Final[dict[str, Measurement]] = {
+    "cpu": Measurement(cpu, 3, reads_backlog=True),
+    "throughput": Measurement(throughput, 3, reads_backlog=True),
+    "latency": Measurement(latency, 2),
+    "memory": Measurement(memory, 4, reads_backlog=True),
+    "isolation": Measurement(isolation, 10),
+    "lanes": Measurement(lanes, 1),
+    "parked": Measurement(parked, 6),
+}
+"""By name. Whoever adds one writes a function `(ground, effort) -> figures` in a file of its own, and a line here."""
