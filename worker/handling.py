@@ -107,6 +107,7 @@ class Handling:
         assert delivery.event is not None
         progress = delivery.progress
         progress.attempts += 1
+        self._count_budget_wait(delivery)
         self._heed_intent(delivery)
         try:
             outcome = await self._sync.attempt(delivery.event, progress, delivery)
@@ -119,6 +120,7 @@ class Handling:
 
     def evicted(self, delivery: Delivery) -> Result:
         """A turn without an attempt: it waited too long, its account holds too much, or its time is over."""
+        self._count_budget_wait(delivery)
         if delivery.only_tell:
             # As it was: a paused one's time must go on not to count.
             why = delivery.last_again.failure if delivery.last_again is not None else _held(delivery.room_code)
@@ -204,6 +206,7 @@ class Handling:
 
     async def still_retrying(self, delivery: Delivery) -> None:
         """Tell once that the event is late, and what it waits for."""
+        self._count_budget_wait(delivery, goes_on=True)
         again = delivery.last_again or Again(Trouble.OURS, _NOT_STARTED)
         try:
             await self._report.still_retrying(delivery, again, account=self.account(delivery))
@@ -211,8 +214,11 @@ class Handling:
             delivery.told_retrying = False
 
     async def _again(self, delivery: Delivery, again: Again, now: float) -> Retry | None:
-        progress = delivery.progress
-        progress.failed_tries += 1
+        progress, for_budget = delivery.progress, again.trouble is Trouble.BUDGET
+        if for_budget:
+            progress.waits_for_budget_since = now
+        else:
+            progress.failed_tries += 1
         next_try = self._retries.next_try(delivery, again, now)
         delay = next_try.delay_s
         if again.trouble is Trouble.THROTTLED:
@@ -228,10 +234,17 @@ class Handling:
             held = self._gatekeeper.held_at(delivery, now) is not None and again.trouble is not Trouble.SHIPMENTS
             delivery.next_try = 0.0 if held else next_try.parked_until
             return await self._park(delivery, Park(again.failure, delivery.next_try))
-        progress.story.add(now, f"waits {delay:.1f} s")
+        progress.story.add(now, "waits for its account's budget" if for_budget else f"waits {delay:.1f} s")
         account = self.account(delivery)
         behind = (call_gate(account, again.call),) if again.call is not None and account is not None else ()
         return Retry(at=next_try.at, lets_pass=again.trouble is Trouble.SHIPMENTS, behind=behind)
+
+    def _count_budget_wait(self, delivery: Delivery, *, goes_on: bool = False) -> None:
+        """How long a gate held it is known only afterwards. `goes_on`: it waits on."""
+        progress, now = delivery.progress, self._clock.now()
+        if progress.waits_for_budget_since:
+            progress.waited_budget_s += max(0.0, now - progress.waits_for_budget_since)
+            progress.waits_for_budget_since = now if goes_on else 0.0
 
     async def _park(self, delivery: Delivery, park: Park) -> Retry | None:
         if delivery.room_place is None and self._room.is_full and not park.behind:

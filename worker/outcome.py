@@ -113,7 +113,9 @@ class Trouble(Enum):
     NOT_SENT = "not_sent"
     """The call never left (or was turned away by the gateway): safe to send again."""
     THROTTLED = "throttled"
-    """The account's budget is used up."""
+    """Walmart said so (429): the account's budget is used up."""
+    BUDGET = "budget"
+    """Our own count says so: the account's budget of a call is used up, and nothing was sent."""
     CREDENTIALS = "credentials"
     """The account is turned away as a whole."""
     UNKNOWN = "unknown"
@@ -179,7 +181,10 @@ class Progress:
     failed_tries: int = 0
     """Consecutive tries that ended in Again; drives the backoff and `min_tries`."""
     waits: int = 0
-    """Of those, tries that did not end in a refusal without a cause: they do not count towards `min_tries`."""
+    """Of those, tries that did not end in a refusal without a cause: they do not count towards `min_tries`.
+
+    (One that ended for want of budget is none of them.)
+    """
     confirmed: tuple[ConfirmedUnits, ...] = ()
     """Totals Walmart showed once this event's calls had worked; numbers in canonical form."""
     unsettled: Unsettled | None = None
@@ -202,6 +207,9 @@ class Progress:
     correlation_id: str | None = None
     """Of the latest call."""
     waited_budget_s: float = 0.0
+    waits_for_budget_since: float = 0.0
+    """Epoch seconds since when it waits for its account's budget, not counted in `waited_budget_s` yet; 0: it does not.
+    """
     waited_retry_s: float = 0.0
     paused_s: float = 0.0
     """Seconds it waited because its account or store was paused; not counted when it is given up."""

@@ -27,9 +27,9 @@ class Rule:
     """What the next try does."""
     ends: str
     """What ends it besides success and giving up."""
-    wait: Literal["backoff", "told", "probe"]
+    wait: Literal["backoff", "told", "probe", "gate"]
     """`backoff`: exponential with full jitter, or as Walmart or the mission tells; `told`: as told, plus the jitter of
-    a backoff; `probe`: every probe_seconds."""
+    a backoff; `probe`: every probe_seconds; `gate`: at once, when its gate gives the turn."""
     behind_gate: bool
     """Its gate decides when it goes on: parked, it comes back as soon as that opens."""
     lets_pass: bool = False
@@ -42,6 +42,10 @@ RULES: Final[dict[Trouble, Rule]] = {
     ),
     Trouble.THROTTLED: Rule(
         "the same call, when Walmart's headers allow it", "nothing else", "told", behind_gate=True
+    ),
+    Trouble.BUDGET: Rule(
+        "the same call, after reading the order, when the budget has it", "nothing else: it is no failed try", "gate",
+        behind_gate=True,
     ),
     Trouble.CREDENTIALS: Rule(
         "one event at a time as the probe of its account's gate", "nothing else", "probe", behind_gate=True
@@ -98,7 +102,7 @@ class Retries:
         return self._short.delay(tries, self._random)
 
     def next_try(self, delivery: Delivery, again: Again, now: float) -> NextTry:
-        """After a try that did not settle the event; `progress.failed_tries` counts it already."""
+        """After a try that did not settle the event; `progress.failed_tries` counts it already, where it failed."""
         rule, progress = RULES[again.trouble], delivery.progress
         delay = self._delay(rule, again, progress.failed_tries)
         until = 0.0
@@ -110,6 +114,8 @@ class Retries:
         return NextTry(now + delay, delay, waited + delay > self._timing.longest_in_memory_seconds, until)
 
     def _delay(self, rule: Rule, again: Again, failed_tries: int) -> float:
+        if rule.wait == "gate":
+            return 0.0
         backoff = self._short.delay(failed_tries, self._random)
         probe = self._timing.probe_seconds * (0.8 + 0.4 * self._random.random())
         if rule.wait == "probe":
@@ -147,11 +153,13 @@ _WAITS: Final[dict[str, str]] = {
     "backoff": "backoff with full jitter up to `retry_max_seconds`, or as told",
     "told": "as Walmart's headers tell, plus jitter",
     "probe": "`probe_seconds`, or as told",
+    "gate": "none of its own: its turn comes when the budget has a call left",
 }
 
 _DOCS: Final[dict[Trouble, str]] = {
     Trouble.NOT_SENT: "the call never reached Walmart's service, or was a read",
     Trouble.THROTTLED: "429: the account's budget is used up",
+    Trouble.BUDGET: "the worker's own count says that the account's budget is used up",
     Trouble.CREDENTIALS: "401, 403: the account is turned away as a whole",
     Trouble.UNKNOWN: "a write may or may not have worked (timeout, 5xx, broken connection)",
     Trouble.NO_CAUSE: "refused without a named cause; may be an outage",

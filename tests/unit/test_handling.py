@@ -219,6 +219,35 @@ async def test_each_trouble_waits_in_its_own_way() -> None:
     assert waits[Trouble.UNKNOWN][2].waited_retry_s == pytest.approx(3)
 
 
+async def test_without_budget_it_goes_on_when_its_gate_says_and_that_is_no_failed_try() -> None:
+    world, one = World(), delivery()
+    world.rooms.outcome = Again(Trouble.BUDGET, Failure("throttled", "used up"), operation="ship", call="ship")
+    assert await world.turn(one) == Retry(at=NOW, behind=("account:main/ship",))
+    assert one.progress.failed_tries == 0
+    assert b'retries_total{trouble="budget"} 1.0' in world.metrics.render()[0]
+    assert one.progress.story.steps()[-1][1] == "waits for its account's budget"
+    world.clock.time += 12
+    await world.turn(one)
+    assert (one.progress.waited_budget_s, one.progress.waited_retry_s) == (12.0, 0.0)
+    world.clock.time += 5
+    await world.handling.still_retrying(one)
+    assert one.progress.waited_budget_s == 17.0
+    world.clock.time += 1
+    world.rooms.outcome = Verdict("ship", "applied")
+    await world.turn(one)
+    assert one.progress.waited_budget_s == 18.0
+
+
+async def test_without_budget_for_a_minute_it_is_parked_until_its_gate_opens() -> None:
+    world, one = World(), delivery()
+    world.rooms.outcome = Again(Trouble.BUDGET, Failure("throttled", "used up"), operation="ship", call="ship")
+    await world.turn(one)
+    world.clock.time += 61
+    assert await world.turn(one) is None
+    assert [failure.code for failure, _ in world.rooms.parked] == ["throttled"]
+    assert (one.next_try, one.progress.waited_budget_s) == (0.0, 61.0)
+
+
 async def test_a_replay_of_an_old_event_has_its_own_time() -> None:
     """First seen days ago and tried often: it is not given up at the first hiccup."""
     world, one = World(), delivery()

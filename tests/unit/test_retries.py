@@ -62,6 +62,11 @@ def test_what_walmart_tells_is_obeyed_and_spread() -> None:
         assert told.delay_s == 20.0
 
 
+def test_what_waits_for_budget_has_no_wait_of_its_own() -> None:
+    next_try = retries().next_try(delivery(failed=7), again(Trouble.BUDGET), NOW)
+    assert (next_try.at, next_try.delay_s, next_try.parked_until, next_try.park) == (NOW, 0.0, 0.0, False)
+
+
 def test_a_dead_account_is_probed_around_its_time() -> None:
     delays = {retries(seed).next_try(delivery(), again(Trouble.CREDENTIALS), NOW).delay_s for seed in range(50)}
     assert min(delays) >= 12

@@ -10,7 +10,7 @@ from worker.errors import Failure
 from worker.outcome import Again, Outcome, Progress, Trouble
 from worker.settings import Settings
 from worker.sync.attempt import Attempt
-from worker.sync.doors import Corrections, Fence, Guard, MemoryCorrections, NoFence, RefusingGuard
+from worker.sync.doors import Budgets, Corrections, Fence, Guard, MemoryCorrections, NoBudgets, NoFence, RefusingGuard
 from worker.sync.inventory import Inventory
 from worker.sync.room import Room
 from worker.sync.rules import Rules
@@ -30,15 +30,18 @@ class Sync:
         corrections: Corrections | None = None,
         fence: Fence | None = None,
         guard: Guard | None = None,
+        budgets: Budgets | None = None,
     ) -> None:
+        budgets = budgets or NoBudgets()
         self._room = Room(
             settings,
             clock,
             corrections or MemoryCorrections(),
             fence or NoFence(),
             guard or RefusingGuard(),
-            Inventory(clock),
+            Inventory(clock, budgets),
             OrderMemory(settings.timing.read_lag_seconds),
+            budgets,
         )
         self.configure(apis, settings)
 

@@ -20,7 +20,7 @@ from worker.sync.calls import Acknowledge, Call, Cancel, Correct, Key, Memory, P
 from worker.sync.cancel import without_items
 from worker.sync.doors import Clear, GuardAnswer, Refuse, Wait, number_on_line
 from worker.sync.finish import finish
-from worker.sync.judge import OURS_S, about_state, again_for, no_cause, refusal
+from worker.sync.judge import OURS_S, about_state, again_for, no_budget, no_cause, refusal
 from worker.sync.plan import plan
 from worker.sync.refusals import named, note_refusal, planned_again, take_apart
 from worker.sync.room import Room
@@ -56,7 +56,7 @@ class Attempt:
         self, room: Room, api: OrdersApi, rules: Rules, event: Event, progress: Progress, delivery: Delivery | None
     ) -> None:
         self.room, self.api, self.rules = room, api, rules
-        self.calling = Calling(api, event.data.purchase_order_id, progress, room.clock)
+        self.calling = Calling(api, rules.account, event.data.purchase_order_id, progress, room.clock, room.budgets)
         self.event, self.data, self.progress, self.delivery = event, event.data, progress, delivery
         self.timing = room.settings.timing
         self.min_tries = room.settings.limits.min_tries
@@ -68,7 +68,7 @@ class Attempt:
 
     async def run(self) -> Outcome:
         outcome = await self._run()
-        if isinstance(outcome, Again) and outcome.trouble is not Trouble.NO_CAUSE:
+        if isinstance(outcome, Again) and outcome.trouble not in (Trouble.NO_CAUSE, Trouble.BUDGET):
             self.progress.waits += 1
         return outcome
 
@@ -241,6 +241,8 @@ class Attempt:
         return self.room.orders.newest(self.rules.account, answer, self.room.clock.now())
 
     async def _read(self) -> Order | Outcome:
+        if not self.calling.may("get_order"):
+            return no_budget("get_order", self.operation)
         answer = await self._get()
         if isinstance(answer, Order):
             return answer
@@ -304,6 +306,8 @@ class Attempt:
 
     async def _acknowledge(self, order: Order) -> Order | Outcome:
         """May be repeated, and its refusal stops nothing: the shipment tells whether it was needed."""
+        if not self.calling.may("acknowledge"):
+            return no_budget("acknowledge", self.operation, order.status)
         self.acknowledged = True
         answer = await self.calling.acknowledge()
         if isinstance(answer, Order):
@@ -317,7 +321,10 @@ class Attempt:
         return order
 
     async def _write(self, call: Write, order: Order) -> Order | Outcome:
-        progress = self.progress
+        progress, name = self.progress, "cancel" if isinstance(call, Cancel) else "ship"
+        # Asked before anything is promised: an intent without its call would make the next owner doubt what it reads.
+        if not self.calling.may(name):
+            return no_budget(name, self.operation, order.status)
         fence, now = self.room.fence, self.room.clock.now()
         deadline = now + self.timing.call_timeout_seconds
         # One that was stalled knows too little, also for calls that Walmart would refuse twice: the order may have
@@ -333,7 +340,6 @@ class Attempt:
             call.expected, self._believable(deadline), call.leaves_units_open, isinstance(call, Correct)
         )
         progress.unsettled = unsettled
-        name = "cancel" if isinstance(call, Cancel) else "ship"
         answer = await self.calling.write(call, deadline)
         if isinstance(answer, CallError):
             if answer.kind is not CallKind.UNKNOWN:
@@ -344,7 +350,8 @@ class Attempt:
             return self._confirmed(call, answer, unsettled)
         gone_by = min(deadline, self.room.clock.now())
         progress.unsettled = unsettled = replace(unsettled, believe_at=self._believable(gone_by))
-        second = await self._get()
+        # At best: without budget the next try reads it.
+        second = await self._get() if self.calling.may("get_order") else None
         if isinstance(second, Order) and shows(second, call.expected):
             self._tell("read back: the order shows it")
             return self._confirmed(call, second, unsettled)

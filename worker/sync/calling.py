@@ -10,6 +10,7 @@ from schemas.walmart.order import Order
 from worker.clock import Clock
 from worker.outcome import Progress
 from worker.sync.calls import PATHS, Cancel, Correct, Write
+from worker.sync.doors import Budgets
 from worker.walmart.answer import CallError, CallKind, Done, OrdersApi
 
 _KEYS_TOLD: Final = 3
@@ -30,12 +31,19 @@ _Answer = TypeVar("_Answer", Order | CallError, Done | CallError)
 class Calling:
     """The API, as one attempt uses it."""
 
-    __slots__ = ("_api", "_clock", "_order_id", "_progress", "asked_at")
+    __slots__ = ("_account", "_api", "_budgets", "_clock", "_order_id", "_progress", "asked_at")
 
-    def __init__(self, api: OrdersApi, order_id: str, progress: Progress, clock: Clock) -> None:
-        self._api, self._order_id, self._progress, self._clock = api, order_id, progress, clock
+    def __init__(
+        self, api: OrdersApi, account: str, order_id: str, progress: Progress, clock: Clock, budgets: Budgets
+    ) -> None:
+        self._api, self._account, self._order_id, self._progress = api, account, order_id, progress
+        self._clock, self._budgets = clock, budgets
         self.asked_at = float("-inf")
         """Epoch seconds when the newest call that answered with an order began: what happened later it may not show."""
+
+    def may(self, call: str) -> bool:
+        """True if the account's budget has this call left. `call`: its name at the API."""
+        return self._budgets.may_call(self._account, call, self._order_id, self._clock.now())
 
     async def get_order(self) -> Order | CallError:
         """Read the order."""

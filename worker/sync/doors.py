@@ -1,4 +1,4 @@
-"""What the mission needs of other rooms: a fence before risky calls, and the markers of corrected tracking numbers."""
+"""What the mission needs of other rooms: a fence before risky calls, a guard, markers, and the call budget."""
 
 from __future__ import annotations
 
@@ -81,6 +81,26 @@ class RefusingGuard:
         """Refuse."""
         del event, delivery
         return Refuse("nobody watches over shipments here")
+
+
+class Budgets(Protocol):
+    """How many calls an account may make: per account and endpoint group, shared by all its events."""
+
+    def may_call(self, account: str, call: str, order: str, now: float) -> bool:
+        """True if a call (an operation of the client) may be made now: reserved by this order's turn, or still left.
+
+        `now`: epoch seconds.
+        """
+        ...
+
+
+class NoBudgets:
+    """Nobody counts."""
+
+    def may_call(self, account: str, call: str, order: str, now: float) -> bool:
+        """True."""
+        del account, call, order, now
+        return True
 
 
 def number_on_line(key: Key) -> str:

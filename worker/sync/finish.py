@@ -43,7 +43,13 @@ async def finish(
             planned=verdict.planned + requests,
         )
     outcomes, warnings = await room.inventory.update(
-        api, rules, data.inventory, reason=plan.reason, max_age_s=max_age_s, progress=progress
+        api,
+        rules,
+        data.inventory,
+        order=data.purchase_order_id,
+        reason=plan.reason,
+        max_age_s=max_age_s,
+        progress=progress,
     )
     return replace(verdict, inventory=outcomes, warnings=verdict.warnings + warnings)
 

@@ -12,6 +12,7 @@ from schemas.walmart.inventory import inventory_body
 from worker.clock import Clock
 from worker.outcome import InventoryOutcome, PlannedRequest, Progress, Warned
 from worker.sync.calling import timed
+from worker.sync.doors import Budgets
 from worker.sync.reasons import OUT_OF_STOCK
 from worker.sync.rules import Rules
 from worker.walmart.answer import CallError, CallKind, OrdersApi
@@ -19,6 +20,11 @@ from worker.walmart.answer import CallError, CallKind, OrdersApi
 QUICK_TRIES: Final = 3
 QUICK_WAIT_S: Final = 0.3
 """Doubles with each try. A longer wait that Walmart asks for is not waited for."""
+
+BUDGET_LOOKS: Final = 8
+BUDGET_LOOK_S: Final = 1.0
+"""So often, and at most so long apart, it is asked whether the account's budget has a call left: about six seconds,
+for the number is sent now or never."""
 
 Place = tuple[str, str, str | None]
 """Account, SKU, ship node (None: the account's default node)."""
@@ -35,8 +41,9 @@ class _Shelf:
 class Inventory:
     """Sends inventory levels one at a time per place and remembers the newest `as_of` sent. Bounded."""
 
-    def __init__(self, clock: Clock, capacity: int = 50_000) -> None:
+    def __init__(self, clock: Clock, budgets: Budgets, capacity: int = 50_000) -> None:
         self._clock = clock
+        self._budgets = budgets
         self._capacity = capacity
         self._shelves: OrderedDict[Place, _Shelf] = OrderedDict()
 
@@ -46,11 +53,15 @@ class Inventory:
         rules: Rules,
         levels: Sequence[InventoryLevel],
         *,
+        order: str,
         reason: str | None,
         max_age_s: float,
         progress: Progress,
     ) -> tuple[tuple[InventoryOutcome, ...], tuple[Warned, ...]]:
-        """Send what is fresh. `reason`: the cancel reason (US spelling). Never fails the event."""
+        """Send what is fresh. `order`: whose turn it is; `reason`: the cancel reason (US spelling).
+
+        Never fails the event.
+        """
         outcomes: list[InventoryOutcome] = []
         warnings: list[Warned] = []
         for level in levels:
@@ -62,7 +73,7 @@ class Inventory:
             else:
                 shelf = self._shelf((rules.account, level.sku, level.ship_node))
                 async with shelf.lock:
-                    outcome, warning = await self._send(api, level, shelf, progress)
+                    outcome, warning = await self._send(api, (rules.account, order), level, shelf, progress)
             outcomes.append(outcome)
             if warning is not None:
                 warnings.append(warning)
@@ -84,11 +95,13 @@ class Inventory:
         return None
 
     async def _send(
-        self, api: OrdersApi, level: InventoryLevel, shelf: _Shelf, progress: Progress
+        self, api: OrdersApi, turn: tuple[str, str], level: InventoryLevel, shelf: _Shelf, progress: Progress
     ) -> tuple[InventoryOutcome, Warned | None]:
         as_of = min(level.as_of.timestamp(), self._clock.now())
         if shelf.newest is not None and as_of < shelf.newest:
             return _skip(level, "older_than_sent", "a newer number has been sent already")
+        if not await self._budget(turn, progress):
+            return _failed(level, "throttled: the account's budget of put_inventory calls is used up")
         shelf.newest = as_of
         wait = QUICK_WAIT_S
         why = ""
@@ -109,10 +122,24 @@ class Inventory:
                 break
             await asyncio.sleep(told if told is not None else wait)
             wait *= 2
-        return (
-            InventoryOutcome(level.sku, level.ship_node, level.quantity, "failed", why[:300]),
-            Warned("inventory_failed", f"{level.sku}: {why[:300]}"),
-        )
+            if not await self._budget(turn, progress):
+                break
+        return _failed(level, why)
+
+    async def _budget(self, turn: tuple[str, str], progress: Progress) -> bool:
+        """Wait a moment for a call of the account's budget; False: there is none."""
+        account, order = turn
+        wait, begun = QUICK_WAIT_S, self._clock.now()
+        for look in range(BUDGET_LOOKS):
+            if look:
+                await asyncio.sleep(wait)
+                wait = min(BUDGET_LOOK_S, wait * 2)
+            if self._budgets.may_call(account, "put_inventory", order, self._clock.now()):
+                break
+        else:
+            return False
+        progress.waited_budget_s += max(0.0, self._clock.now() - begun)
+        return True
 
     def _shelf(self, place: Place) -> _Shelf:
         shelf = self._shelves.get(place)
@@ -131,6 +158,13 @@ def planned(level: InventoryLevel) -> PlannedRequest:
     """The request observe mode tells of."""
     node = f"&shipNode={level.ship_node}" if level.ship_node else ""
     return PlannedRequest("PUT", f"/v3/inventory?sku={level.sku}{node}", inventory_body(level.sku, level.quantity))
+
+
+def _failed(level: InventoryLevel, why: str) -> tuple[InventoryOutcome, Warned]:
+    return (
+        InventoryOutcome(level.sku, level.ship_node, level.quantity, "failed", why[:300]),
+        Warned("inventory_failed", f"{level.sku}: {why[:300]}"),
+    )
 
 
 def _skip(level: InventoryLevel, reason: str, why: str) -> tuple[InventoryOutcome, Warned]:

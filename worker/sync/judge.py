@@ -75,6 +75,12 @@ def no_cause(error: CallError, call: str, operation: Operation, status: WalmartS
     return Again(Trouble.NO_CAUSE, refusal(error), error.retry_after_s, operation, status, call)
 
 
+def no_budget(call: str, operation: Operation, status: WalmartStatus | None = None) -> Again:
+    """The account's budget has no such call left now: nothing was sent."""
+    failure = Failure("throttled", f"the account's budget of {call} calls is used up")
+    return Again(Trouble.BUDGET, failure, None, operation, status, call)
+
+
 def refusal(error: CallError, *, correction: bool = False) -> Failure:
     """A refusal as a failure."""
     if error.malformed:

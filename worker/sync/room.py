@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from worker.clock import Clock
 from worker.settings import Settings
-from worker.sync.doors import Corrections, Fence, Guard
+from worker.sync.doors import Budgets, Corrections, Fence, Guard
 from worker.sync.inventory import Inventory
 from worker.sync.snapshot import OrderMemory
 
@@ -22,3 +22,4 @@ class Room:
     guard: Guard
     inventory: Inventory
     orders: OrderMemory
+    budgets: Budgets

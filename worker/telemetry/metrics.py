@@ -297,7 +297,8 @@ class Metrics:
         """A `retrying` result is acknowledged: the event is not settled after the SLO time, which makes it bad now."""
         self.results.inc(again.operation, "retrying", effect, again.failure.code)
         if counts_for_slo:
-            self._missed("budget" if again.trouble is Trouble.THROTTLED or waited_budget_seconds > 0 else "late")
+            for_budget = again.trouble in (Trouble.THROTTLED, Trouble.BUDGET) or waited_budget_seconds > 0
+            self._missed("budget" if for_budget else "late")
 
     def call(self, account: str, name: CallName, outcome: CallOutcome, seconds: float) -> None:
         """One call to Walmart ended."""

@@ -295,3 +295,18 @@ class Bench:
 def event_of(data: OrderShipped | OrderCancelled, time: float | None = NOW - 60) -> Event:
     kind = ORDER_SHIPPED_TYPE if isinstance(data, OrderShipped) else ORDER_CANCELLED_TYPE
     return Event("/commerce", "event-1", kind, time, data)
+
+
+class Purse:
+    """Budgets that have so many calls left of the named operations (others: any number), asked in turn."""
+
+    def __init__(self, **left: int) -> None:
+        self.left = left
+        self.asked: list[tuple[str, str, str]] = []
+
+    def may_call(self, account: str, call: str, order: str, now: float) -> bool:
+        self.asked.append((account, call, order))
+        if call not in self.left:
+            return True
+        self.left[call] -= 1
+        return self.left[call] >= 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from sync_bench import NOW, Bench, cancelled, gone, iso, settings, warned
-from sync_model import Walmart, line
+from sync_model import PO, Walmart, line
 
 from worker.outcome import Verdict
 from worker.sync import inventory
@@ -142,6 +142,7 @@ async def test_one_at_a_time_per_account_sku_and_node() -> None:
                 bench.api,
                 rules,
                 event(level(sku=sku)).inventory,
+                order=PO,
                 reason=None,
                 max_age_s=300,
                 progress=bench.progress,

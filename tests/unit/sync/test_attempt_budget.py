@@ -1,0 +1,189 @@
+"""An attempt asks for each call whether the account's budget has it left, and without budget loses nothing."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from sync_bench import NOW, A, Bench, Purse, cancelled, gone, iso, item, package, refused, shipped
+from sync_model import PO, Walmart, line
+
+from worker.delivery import Delivery, Event
+from worker.outcome import Again, Outcome, Trouble, Verdict
+from worker.sync import inventory
+from worker.sync.calls import Call
+from worker.walmart.answer import CallError, CallKind
+
+
+def one(quantity: int = 1, number: str = A) -> Any:
+    return shipped(package(number, item("1", quantity)))
+
+
+def budget_again(outcome: Outcome, call: str) -> None:
+    assert isinstance(outcome, Again), outcome
+    assert (outcome.trouble, outcome.failure.code, outcome.call) == (Trouble.BUDGET, "throttled", call)
+    assert call in outcome.failure.message
+    assert outcome.after_s is None
+
+
+async def test_every_call_is_asked_for_in_the_name_of_its_account_and_order() -> None:
+    purse = Purse()
+    bench = Bench(Walmart({"1": line(ordered=2, created=True), "2": line("B")}), budgets=purse)
+    await bench.settle(shipped(package(A, item("1"))))
+    await bench.next_event(
+        cancelled(
+            gone("2", 1),
+            reason={"code": "SELLER_CANCEL_PRICING_ERROR"},
+            inventory=[{"sku": "B", "quantity": 3, "as_of": iso(NOW - 30)}],
+        )
+    )
+    assert {asked[::2] for asked in purse.asked} == {("main", PO)}
+    told = {
+        "get": "get_order",
+        "acknowledge": "acknowledge",
+        "shipping": "ship",
+        "cancel": "cancel",
+        "inventory": "put_inventory",
+    }
+    assert [asked[1] for asked in purse.asked] == [told[call] for call in bench.api.calls]
+
+
+@pytest.mark.parametrize(
+    ("left", "call", "calls"),
+    [
+        ({"get_order": 0}, "get_order", []),
+        ({"acknowledge": 0}, "acknowledge", ["get"]),
+        ({"ship": 0}, "ship", ["get", "acknowledge"]),
+    ],
+)
+async def test_without_budget_a_call_is_not_made_and_the_attempt_ends_without_a_failed_try(
+    left: dict[str, int], call: str, calls: list[str]
+) -> None:
+    bench = Bench(Walmart({"1": line(ordered=2, created=True)}), budgets=Purse(**left))
+    budget_again(await bench.attempt(one()), call)
+    assert bench.api.calls == calls
+    assert (bench.progress.waits, bench.progress.unsettled) == (0, None)
+    bench.restarted()
+    assert (await bench.settle(one())).effect == "applied"
+
+
+async def test_a_cancellation_waits_for_the_budget_of_cancellations() -> None:
+    bench = Bench(Walmart({"1": line()}), budgets=Purse(cancel=0))
+    budget_again(await bench.attempt(cancelled(gone("1", 1))), "cancel")
+    assert bench.api.calls == ["get"]
+
+
+class CountingFence:
+    believe_from = 0.0
+    owned_until = math.inf
+
+    def __init__(self) -> None:
+        self.intents = 0
+
+    async def intend(self, event: Event, call: Call, deadline: float, delivery: Delivery | None) -> bool:
+        self.intents += 1
+        return True
+
+
+async def test_the_budget_is_asked_before_an_intent_is_left_and_nothing_is_noted_as_sent() -> None:
+    fence = CountingFence()
+    bench = Bench(Walmart({"1": line(ordered=3)}), budgets=Purse(ship=0), fence=fence)
+    budget_again(await bench.attempt(one()), "ship")
+    assert (fence.intents, bench.progress.unsettled, bench.api.calls) == (0, None, ["get"])
+
+
+async def test_an_unknown_outcome_without_budget_for_its_read_stays_in_doubt() -> None:
+    """The read-back is left out; the next try settles it by reading, and nothing is sent twice."""
+    purse = Purse(get_order=1)
+    bench = Bench(Walmart({"1": line(ordered=3)}), budgets=purse)
+    bench.api.faults = {"shipping": ["lost"]}
+    outcome = await bench.attempt(one())
+    assert isinstance(outcome, Again)
+    assert outcome.trouble is Trouble.UNKNOWN
+    assert bench.progress.unsettled is not None
+    budget_again(await bench.attempt(one()), "get_order")
+    assert bench.progress.unsettled is not None
+    purse.left = {}
+    assert (await bench.settle(one())).effect == "applied"
+    assert bench.walmart.charged() == {("1", A): 1}
+
+
+async def test_a_doubt_is_not_put_aside_where_the_second_read_has_no_budget() -> None:
+    purse = Purse()
+    bench = Bench(Walmart({"1": line(ordered=3)}), budgets=purse)
+    bench.api.faults = {"shipping": ["dropped"]}
+    await bench.attempt(one())
+    bench.clock.time += 60
+    purse.left = {"get_order": 1}
+    budget_again(await bench.attempt(one()), "get_order")
+    assert bench.progress.unsettled is not None
+    assert bench.api.calls.count("shipping") == 1
+    purse.left = {}
+    assert (await bench.settle(one())).effect == "applied"
+    assert bench.walmart.charged() == {("1", A): 1}
+
+
+async def test_what_walmart_refused_is_read_when_there_is_budget_again() -> None:
+    purse = Purse(get_order=1)
+    bench = Bench(Walmart({"1": line(ordered=2)}), budgets=purse)
+    bench.api.faults = {"shipping": [refused("Qty OverShipped")]}
+    budget_again(await bench.attempt(one(2)), "get_order")
+    assert bench.progress.unsettled is None
+    purse.left = {}
+    assert (await bench.settle(one(2))).effect == "applied"
+
+
+async def test_tries_without_budget_do_not_use_up_the_tries_of_a_refusal_without_a_cause() -> None:
+    bare = CallError(CallKind.REFUSED_WITHOUT_CAUSE, "Invalid Request", 400)
+    purse = Purse(get_order=0)
+    bench = Bench(Walmart({"1": line()}), budgets=purse)
+    for _ in range(20):
+        budget_again(await bench.attempt(one()), "get_order")
+        bench.progress.failed_tries -= 1  # as the handling counts: it was no failed try
+    purse.left = {}
+    bench.api.faults = {"shipping": [bare] * 4}
+    assert (await bench.settle(one())).effect == "applied"
+
+
+# -- inventory
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inventory, "QUICK_WAIT_S", 0.0)
+
+
+def emptied() -> Any:
+    level = {"sku": "A", "quantity": 12, "as_of": iso(NOW - 30)}
+    return cancelled(gone("1", 1), reason={"code": "SELLER_CANCEL_PRICING_ERROR"}, inventory=[level])
+
+
+class Refilled(Purse):
+    """Has an inventory call left from the so-manieth time on that it is asked."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.after = after
+
+    def may_call(self, account: str, call: str, order: str, now: float) -> bool:
+        super().may_call(account, call, order, now)
+        return call != "put_inventory" or sum(asked[1] == call for asked in self.asked) > self.after
+
+
+@pytest.mark.usefixtures("quick")
+async def test_inventory_waits_a_moment_for_its_budget() -> None:
+    bench = Bench(Walmart({"1": line()}), budgets=Refilled(3))
+    end = await bench.settle(emptied())
+    assert [each.state for each in end.inventory] == ["updated"]
+
+
+@pytest.mark.usefixtures("quick")
+async def test_inventory_without_budget_fails_and_the_cancellation_stands() -> None:
+    bench = Bench(Walmart({"1": line()}), budgets=Purse(put_inventory=0))
+    end = await bench.settle(emptied())
+    assert isinstance(end, Verdict)
+    assert (end.status, end.effect) == ("succeeded", "applied")
+    assert [each.state for each in end.inventory] == ["failed"]
+    assert (end.inventory[0].reason or "").startswith("throttled")
+    assert "inventory" not in bench.api.calls
