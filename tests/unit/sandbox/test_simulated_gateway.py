@@ -138,6 +138,10 @@ async def test_a_spent_budget_is_429_and_writes_nothing(walmart: Any) -> None:
     assert (await walmart.control.order(po)).line("1").charged == 2
     sellers = {seller.client_id: seller for seller in await walmart.control.sellers()}
     assert sellers["x"].throttled == {"ship": 1}
+    budget = sellers["x"].budgets["ship"]
+    assert budget.taken == 2
+    assert 0 <= budget.left < 1
+    assert set(sellers["z"].budgets) == {"ship"}
     assert (await walmart.control.requests()).total("ship", 429, "x") == 1
 
 

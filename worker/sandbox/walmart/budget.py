@@ -27,22 +27,29 @@ PUBLISHED_PER_MINUTE: Final[dict[Operation, float]] = {
 class Bucket:
     """One token bucket. Times are monotonic seconds."""
 
-    __slots__ = ("_at", "_level", "_per_second", "_size")
+    __slots__ = ("_at", "_level", "_per_second", "_size", "taken")
 
     def __init__(self, rate: Rate, speed_up: float, now: float) -> None:
         self._per_second = rate.per_minute * speed_up / 60
         self._size = float(rate.burst if rate.burst is not None else max(1, int(rate.per_minute * speed_up)))
         self._level = self._size
         self._at = now
+        self.taken = 0
+        """Tokens so far."""
 
     def take(self, now: float) -> bool:
         """Take one token; False if there is none."""
-        self._level = min(self._size, self._level + (now - self._at) * self._per_second)
-        self._at = now
-        if self._level < 1:
+        if self.left(now) < 1:
             return False
         self._level -= 1
+        self.taken += 1
         return True
+
+    def left(self, now: float) -> float:
+        """Tokens, and the part of one that has flown in."""
+        self._level = min(self._size, self._level + (now - self._at) * self._per_second)
+        self._at = now
+        return self._level
 
     def headers(self) -> dict[str, str]:
         """What Walmart tells: tokens left and when the next one comes (epoch ms)."""

@@ -162,6 +162,14 @@ class FaultState(Record):
     spec: FaultSpec | None = None
 
 
+class BudgetState(Record):
+    """One bucket."""
+
+    taken: int
+    """Calls it has let through."""
+    left: float
+
+
 class SellerState(Record):
     """A seller and its counters."""
 
@@ -169,6 +177,8 @@ class SellerState(Record):
     market: Market
     tokens_issued: int
     throttled: dict[Operation, int]
+    budgets: dict[Operation, BudgetState]
+    """Those that were used so far."""
 
 
 class Switches(Record):

@@ -49,6 +49,12 @@ class Seller:
             bucket = self._buckets[operation] = Bucket(rate, self.spec.speed_up, time.monotonic())
         return bucket
 
+    def budgets(self, now: float) -> dict[Operation, dict[str, float]]:
+        """How the buckets are that were used so far. `now`: monotonic seconds."""
+        return {
+            operation: {"taken": bucket.taken, "left": bucket.left(now)} for operation, bucket in self._buckets.items()
+        }
+
     def issue_token(self) -> str:
         """A fresh token. Earlier ones stay valid. It outlives a restart of the process: everything is in it."""
         self.tokens_issued += 1

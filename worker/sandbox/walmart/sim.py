@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -125,6 +126,7 @@ class Sim:
             "market": seller.spec.market,
             "tokens_issued": seller.tokens_issued,
             "throttled": dict(seller.throttled),
+            "budgets": seller.budgets(time.monotonic()),
         }
 
     def _switches(self) -> dict[str, Any]:
