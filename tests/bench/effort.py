@@ -25,6 +25,11 @@ class Effort:
     lanes_events: int
     parked_events: int
     taken_up_events: int
+    budget_accounts: int
+    budget_speed_up: float
+    """Times 60 calls a minute."""
+    budget_warm_up_seconds: float
+    budget_seconds: float
 
     def with_runs(self, runs: int) -> Effort:
         """So many rounds of everything."""
@@ -44,6 +49,10 @@ FULL: Final = Effort(
     lanes_events=100_000,
     parked_events=100_000,
     taken_up_events=12_000,
+    budget_accounts=50,
+    budget_speed_up=10,
+    budget_warm_up_seconds=15,
+    budget_seconds=60,
 )
 QUICK: Final = Effort(
     runs=1,
@@ -58,5 +67,9 @@ QUICK: Final = Effort(
     lanes_events=10_000,
     parked_events=5_000,
     taken_up_events=1_000,
+    budget_accounts=5,
+    budget_speed_up=10,
+    budget_warm_up_seconds=4,
+    budget_seconds=5,
 )
 """Everything runs once, and nothing long enough to be believed: for whoever changes the benchmarks."""

@@ -43,7 +43,7 @@ class Figure:
     @property
     def told(self) -> str:
         """The median and its unit."""
-        return f"{_short(self.median)} {self.unit}".strip()
+        return f"{short(self.median)} {self.unit}".strip()
 
     def to_json(self) -> dict[str, Any]:
         """Everything about it."""
@@ -61,7 +61,7 @@ class Figure:
         }
 
 
-_HOLDS: Final = {"<": operator.lt, "<=": operator.le, ">=": operator.ge}
+_HOLDS: Final[dict[str, Callable[[float, float], bool]]] = {"<": operator.lt, "<=": operator.le, ">=": operator.ge}
 
 
 def ratio(measurement: str, name: str, ours: Figure, theirs: Figure, aim: Aim | None = None) -> Figure:
@@ -80,8 +80,8 @@ def show(figures: Sequence[Figure], say: Callable[[str], None]) -> None:
     """A table of all figures."""
     rows = [("measurement", "who", "figure", "median", "min … max", "runs", "aim")]
     for one in figures:
-        spread = f"{_short(min(one.values))} … {_short(max(one.values))}"
-        aim = "" if one.aim is None else f"{one.aim[0]} {one.aim[1]:g}: {'met' if one.met else 'NOT met'}"
+        spread = f"{short(min(one.values))} … {short(max(one.values))}"
+        aim = "" if one.aim is None else f"{one.aim[0]} {one.aim[1]:g}: {'met' if one.met else 'MISSED'}"
         rows.append((one.measurement, one.contender, one.name, one.told, spread, str(len(one.values)), aim))
     _table(rows, say)
 
@@ -107,7 +107,8 @@ def _table(rows: Sequence[tuple[str, ...]], say: Callable[[str], None]) -> None:
         say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
+    """Three digits, or all before the point."""
     size = abs(value)
     return f"{value:,.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.3g}"
 

@@ -12,13 +12,14 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from tests.bench.contract import Task, Work
-from tests.bench.figures import Figure
+from tests.bench.figures import Figure, short
 from tests.bench.process import Child, FastWalmart
 from tests.bench.traffic import produce_backlog
 from worker.sandbox.kafka import EmbeddedKafka, create_topics
 from worker.settings import TopicSettings
 
-PARTITIONS = 3
+PARTITIONS = 6
+"""One, two and three workers have equal shares."""
 _POLL_S = 0.05
 _PATIENCE_S = 180.0
 _LAST_ANSWER_S = 0.1
@@ -110,4 +111,5 @@ async def until_posted(walmart: FastWalmart, process: Child, count: int) -> None
 
 def tell(ground: Ground, figure: Figure) -> None:
     """The latest value of a figure, while the measurement goes on."""
-    ground.say(f"  {figure.measurement}, {figure.contender}: {figure.values[-1]:,.1f} {figure.unit} {figure.name}")
+    latest = f"{short(figure.values[-1])} {figure.unit}".rstrip()
+    ground.say(f"  {figure.measurement}, {figure.contender}: {figure.name} {latest}")

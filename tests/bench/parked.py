@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from tests.bench.contract import CLIENT_ID, CLIENT_SECRET, STORE, WORKER_CALLS
 from tests.bench.effort import Effort
 from tests.bench.faults import Faults
 from tests.bench.figures import Figure, ratio
+from tests.bench.fleet import free_port, is_ready
 from tests.bench.ground import PARTITIONS, Ground, tell
 from tests.bench.process import Child, FastWalmart, child, fast_walmart
 from tests.bench.traffic import STRUCTURED, event, order_id, produce_backlog
@@ -174,11 +174,11 @@ async def _run(
 ) -> tuple[_Stand, _TakenUp | None]:
     """Start a worker on these topics; then serve its account until so many parked events are shipped."""
     await walmart.reset()
-    port = _free_port()
+    port = free_port()
     task = ground.task("calls", walmart=walmart.url, topics=topics, settings=_settings(walmart, port))
     begun = time.monotonic()
-    async with child(WORKER_CALLS.run(task)) as process:
-        await _until(lambda: _is_ready(port), process)
+    async with child(WORKER_CALLS.run(task)) as process, aiohttp.ClientSession() as session:
+        await _until(lambda: is_ready(session, port), process)
         ready_s = time.monotonic() - begun
         await asyncio.sleep(_REST_S)
         stand = _Stand(ready_s, process.memory_mb, process.peak_mb)
@@ -211,7 +211,7 @@ async def _from_input(ground: Ground, effort: Effort, walmart: FastWalmart) -> t
     await walmart.reset()
     topics = await ground.fresh_topics()
     await produce_backlog(ground.bootstrap, topics.order_shipped, 2 * effort.taken_up_events)
-    settings = _settings(walmart, _free_port())
+    settings = _settings(walmart, free_port())
     task = ground.task("calls", walmart=walmart.url, topics=topics, settings=settings)
     async with child(WORKER_CALLS.run(task)) as process:
         return await _rate(walmart, process, effort.taken_up_events)
@@ -246,18 +246,3 @@ async def _until(condition: Callable[[], Awaitable[bool]], process: Child) -> No
         while not await condition():
             process.check()
             await asyncio.sleep(_POLL_S)
-
-
-async def _is_ready(port: int) -> bool:
-    """The worker says so: it has its partitions, and its table has caught up."""
-    try:
-        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/readyz") as answer:
-            return answer.status == 200
-    except aiohttp.ClientError:
-        return False
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

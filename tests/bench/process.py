@@ -29,6 +29,12 @@ class ChildEndedError(Exception):
     """A child ended although it should run; the text holds what it said last."""
 
 
+def cpu_seconds(pid: int) -> float:
+    """Processor seconds of a process so far, user and system, all threads; counted in steps of 10 ms."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
 class Child:
     """A running child process."""
 
@@ -44,10 +50,9 @@ class Child:
 
     @property
     def cpu_s(self) -> float:
-        """Processor seconds so far, user and system, all threads; counted in steps of 10 ms."""
+        """Processor seconds so far."""
         self.check()
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        return cpu_seconds(self._process.pid)
 
     @property
     def peak_mb(self) -> float:

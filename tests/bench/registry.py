@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from tests.bench.budget import budget
 from tests.bench.effort import Effort
 from tests.bench.figures import Figure
 from tests.bench.ground import Ground
@@ -38,6 +39,7 @@ MEASUREMENTS: Final[dict[str, Measurement]] = {
     "throughput": Measurement(throughput, 3, reads_backlog=True),
     "latency": Measurement(latency, 2),
     "memory": Measurement(memory, 4, reads_backlog=True),
+    "budget": Measurement(budget, 12),
     "isolation": Measurement(isolation, 10),
     "lanes": Measurement(lanes, 1),
     "parked": Measurement(parked, 6),

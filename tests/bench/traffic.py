@@ -112,15 +112,20 @@ def event(number: int, *, store: str = STORE, order: str | None = None) -> bytes
     )
 
 
-async def produce_backlog(bootstrap: str, topic: str, count: int) -> None:
-    """Write the events 0 … count - 1, one order each, as fast as it goes."""
+async def produce_backlog(bootstrap: str, topic: str, count: int, *, stores: Sequence[str] = (STORE,)) -> None:
+    """Write the events 0 … count - 1, one order each, as fast as it goes. The stores take turns."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", linger_ms=5, max_batch_size=262_144)
     await producer.start()
     try:
         for first in range(0, count, _PRODUCED_AT_ONCE):
             numbers = range(first, min(first + _PRODUCED_AT_ONCE, count))
             sent = [
-                await producer.send(topic, event(number), key=order_id(number).encode(), headers=STRUCTURED)
+                await producer.send(
+                    topic,
+                    event(number, store=stores[number % len(stores)]),
+                    key=order_id(number).encode(),
+                    headers=STRUCTURED,
+                )
                 for number in numbers
             ]
             await asyncio.gather(*sent)
