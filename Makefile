@@ -62,6 +62,7 @@ lock: $(VENV)/.dev ## Renew the locks (ARGS="--upgrade", or "--upgrade-package N
 	@$(call compile,dev,pyproject.toml --extra sandbox --group build --group dev -c $(LOCKS)/sandbox.txt)
 	@$(call compile,build,--group pyproject.toml:build -c $(LOCKS)/sandbox.txt)
 	@$(call compile,installer,--group pyproject.toml:installer)
+	@$(call compile,peers,--group pyproject.toml:peers -c $(LOCKS)/runtime.txt)
 	@$(BIN)/python -m worker.sandbox.kafka_jars
 
 clean: ## Remove .venv, caches and build results (the Kafka cache under ~/.cache/order-sync stays)

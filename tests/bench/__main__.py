@@ -10,10 +10,12 @@ import time
 from pathlib import Path
 from typing import Final
 
+from tests.bench.contract import Contender
 from tests.bench.effort import FULL, QUICK, Effort
 from tests.bench.figures import Figure, aims, show, to_json
 from tests.bench.ground import ground
 from tests.bench.machine import about_machine
+from tests.bench.peers import install as peers_install
 from tests.bench.registry import MEASUREMENTS
 
 OUT: Final = Path("bench-out/bench.json")
@@ -32,7 +34,8 @@ def main(arguments: list[str] | None = None) -> None:
     if asked.runs:
         effort = effort.with_runs(asked.runs)
     about, begun = about_machine(), time.monotonic()
-    figures = asyncio.run(_measure(names, effort))
+    peers = peers_install(_say) if asked.peers else ()
+    figures = asyncio.run(_measure(names, effort, peers))
     about |= {"quick": asked.quick, "seconds": round(time.monotonic() - begun)}
     _say("")
     show(figures, _say)
@@ -56,14 +59,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("names", nargs="*", metavar="MEASUREMENT", help="all by default")
     parser.add_argument("--json", type=Path, default=OUT, metavar="FILE", help=f"all values (default: {OUT})")
     parser.add_argument("--quick", action="store_true", help="a tiny run: shows that it works, not how fast")
+    parser.add_argument("--peers", action="store_true", help="measure other libraries, too; installed on demand")
     parser.add_argument("--runs", type=int, metavar="N", help="so many rounds of everything")
     return parser
 
 
-async def _measure(names: list[str], effort: Effort) -> list[Figure]:
+async def _measure(names: list[str], effort: Effort, peers: tuple[Contender, ...]) -> list[Figure]:
     figures: list[Figure] = []
     backlog = effort.backlog if any(MEASUREMENTS[name].reads_backlog for name in names) else 0
-    async with ground(backlog, _say) as made:
+    async with ground(backlog, _say, peers) as made:
         for name in names:
             _say(f"{name}: {MEASUREMENTS[name].title}")
             figures += await MEASUREMENTS[name].measure(made, effort)

@@ -1,4 +1,4 @@
-"""What anyone would write: consume, decode, one queue per key, publish a result, commit the contiguous prefix.
+"""What anyone would write: consume, decode, one queue per key, handle, publish a result, commit the contiguous prefix.
 
 No validation, no retries, no dead letters, no metrics, no logs, no rebalance handling: the floor of the work.
 """
@@ -7,26 +7,28 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Any
 
 import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.structs import ConsumerRecord
 
 from tests.bench.contract import Task, task_of_arguments
+from tests.bench.handlers import handler_of, number_of
 
 MOST_AT_ONCE = 2_000
+"""Events; calls are as many as the task says."""
 COMMIT_EVERY_S = 0.1
 
 
 class Loop:
     def __init__(self, task: Task, consumer: AIOKafkaConsumer, producer: AIOKafkaProducer) -> None:
         self.consumer, self.producer, self.results = consumer, producer, task.names.sync_result
+        self.handle = handler_of(task)
         self.queues: dict[bytes, deque[ConsumerRecord]] = {}
         self.open: dict[TopicPartition, deque[int]] = {}
         self.done: dict[TopicPartition, set[int]] = {}
         self.ready: dict[TopicPartition, int] = {}
-        self.room = asyncio.Semaphore(MOST_AT_ONCE)
+        self.room = asyncio.Semaphore(task.in_flight if task.work == "calls" else MOST_AT_ONCE)
         self.tasks: set[asyncio.Task[None]] = set()
 
     async def read(self) -> None:
@@ -50,7 +52,8 @@ class Loop:
         queue = self.queues[key]
         while queue:
             record = queue[0]
-            event: dict[str, Any] = orjson.loads(record.value)
+            event = orjson.loads(record.value)
+            await self.handle(number_of(event["id"]))
             order = event["data"]["purchase_order_id"]
             result = {"event": event["id"], "purchase_order_id": order, "status": "succeeded"}
             await self.producer.send_and_wait(self.results, orjson.dumps(result), key=key)

@@ -7,15 +7,16 @@ import statistics
 from dataclasses import dataclass
 from typing import Final
 
-from tests.bench.contract import WORKER_CALLS
+from tests.bench.contract import ORDER_SYNC
 from tests.bench.effort import Effort
 from tests.bench.figures import Aim, Figure
 from tests.bench.fleet import Fleet, fleet
 from tests.bench.foreign import ForeignClient, foreign_client
 from tests.bench.ground import Ground, tell
 from tests.bench.merchants import Merchants, merchants
+from tests.bench.orders import order_id
 from tests.bench.shares import Reading, Usage, together, usage
-from tests.bench.traffic import produce_backlog
+from tests.bench.traffic import event, produce
 from worker.sandbox.walmart.specs import Rate
 
 WORKERS: Final = (1, 3)
@@ -93,10 +94,11 @@ async def _run(ground: Ground, effort: Effort, workers: int) -> Seen:
         settings = walmart.settings() | {"timing": TIMING}
         task = ground.task("calls", walmart=walmart.url, topics=topics, settings=settings)
         async with (
-            fleet(WORKER_CALLS, task, workers) as running,
+            fleet(ORDER_SYNC, task, workers) as running,
             foreign_client(walmart.url, names[0], foreign_rate, _FOREIGN_FROM) as foreign,
         ):
-            await produce_backlog(ground.bootstrap, topics.order_shipped, len(events), stores=names)
+            backlog = ((order_id(number), event(number, store=walmart.seller_of(number))) for number in events)
+            await produce(ground.bootstrap, topics.order_shipped, backlog)
             await asyncio.sleep(effort.budget_warm_up_seconds)
             return await _measure(walmart, running, foreign, effort.budget_seconds, per_second, each)
 

@@ -10,9 +10,10 @@ import orjson
 
 from worker.settings import TopicSettings
 
-Work = Literal["events", "calls"]
-"""`events`: one result record per event of the topic, in the order of each key, offsets committed contiguously;
-nothing is asked of Walmart. `calls`: GET and POST per order, at most `in_flight` orders at one moment."""
+Work = Literal["events", "handler", "calls"]
+"""Each event of the topic is handled, those of one key in order; then a result record is written for it, and offsets
+are committed contiguously. Handled means, `events`: nothing is done; `handler`: it takes 0 to 5 ms, and then has its
+effect (`handlers.py`); `calls`: GET and POST to Walmart, for at most `in_flight` orders at one moment."""
 
 CLIENT_ID: Final = "bench-client"
 CLIENT_SECRET: Final = "bench-secret"
@@ -33,6 +34,8 @@ class Task:
     walmart: str
     """Base URL of Walmart's API."""
     in_flight: int = 256
+    effects: str = ""
+    """`handler`: the file that an event's effect is appended to."""
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What differs in the sections of `worker.settings.Settings` (`accounts` and `stores`: all of it); only our own
     worker is given any."""
@@ -54,31 +57,29 @@ def task_of_arguments() -> Task:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """Somebody who does a kind of work. Peers join by being one more of these in `CONTENDERS`."""
+    """Somebody who does some kinds of work."""
 
     name: str
-    work: Work
+    works: tuple[Work, ...]
     command: tuple[str, ...]
     """The task's JSON is appended."""
 
     def run(self, task: Task) -> tuple[str, ...]:
         """The whole command."""
+        assert task.work in self.works
         return (*self.command, task.to_json())
 
 
-def _module(name: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", f"tests.bench.{name}")
+def module(name: str, python: str = sys.executable) -> tuple[str, ...]:
+    """The command that runs a module of this folder."""
+    return (python, "-m", f"tests.bench.{name}")
 
 
-WORKER_EVENTS: Final = Contender("order-sync", "events", _module("worker_runner"))
-BARE_EVENTS: Final = Contender("bare loop", "events", _module("bare_events"))
-WORKER_CALLS: Final = Contender("order-sync", "calls", _module("worker_runner"))
-BARE_CALLS: Final = Contender("bare loop", "calls", _module("bare_calls"))
+ORDER_SYNC: Final = Contender("order-sync", ("events", "handler", "calls"), module("worker_runner"))
+BARE_LOOP: Final = Contender("bare loop", ("events", "handler", "calls"), module("bare_events"))
+BARE_CALLS: Final = Contender("bare aiohttp loop", ("calls",), module("bare_calls"))
+CONTENDERS: Final = (ORDER_SYNC, BARE_LOOP, BARE_CALLS)
+"""The first is ours. `peers.py` adds those that have to be installed."""
 
-CONTENDERS: Final = (WORKER_EVENTS, BARE_EVENTS, WORKER_CALLS, BARE_CALLS)
-"""The first of each kind of work is ours; the last is what the others are compared with."""
-
-
-def contenders(work: Work) -> list[Contender]:
-    """Everybody who does this kind of work."""
-    return [one for one in CONTENDERS if one.work == work]
+FLOORS: Final[dict[Work, Contender]] = {"events": BARE_LOOP, "handler": BARE_LOOP, "calls": BARE_CALLS}
+"""What ours is compared with. For `calls` it has no Kafka and publishes nothing."""

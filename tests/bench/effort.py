@@ -15,7 +15,11 @@ class Effort:
     long_runs: int
     """Rounds of one whose runs take a minute and more."""
     cpu_events: int
+    order_events: int
     throughput_events: int
+    events_per_worker: int
+    """In `workers`."""
+    calls_events: int
     latency_seconds: float
     backlog: int
     isolation_seconds: float
@@ -40,7 +44,10 @@ FULL: Final = Effort(
     runs=5,
     long_runs=3,
     cpu_events=20_000,
+    order_events=20_000,
     throughput_events=6_000,
+    events_per_worker=2_000,
+    calls_events=3_000,
     latency_seconds=30,
     backlog=200_000,
     isolation_seconds=16,
@@ -58,7 +65,10 @@ QUICK: Final = Effort(
     runs=1,
     long_runs=1,
     cpu_events=2_000,
+    order_events=3_000,
     throughput_events=1_000,
+    events_per_worker=300,
+    calls_events=300,
     latency_seconds=3,
     backlog=10_000,
     isolation_seconds=5,

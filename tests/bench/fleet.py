@@ -30,6 +30,11 @@ class Fleet:
         """Processor seconds of all of them so far."""
         return sum(worker.cpu_s for worker in self.workers)
 
+    @property
+    def peak_mb(self) -> float:
+        """The most memory that one of them ever had."""
+        return max(worker.peak_mb for worker in self.workers)
+
     def check(self) -> None:
         """Raise ChildEndedError if one has ended."""
         for worker in self.workers:

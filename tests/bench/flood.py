@@ -14,7 +14,8 @@ from typing import Final
 import orjson
 from aiokafka import AIOKafkaProducer
 
-from tests.bench.traffic import STRUCTURED, event, order_id
+from tests.bench.orders import order_id
+from tests.bench.traffic import STRUCTURED, event
 
 _LUMP_S: Final = 0.05
 

@@ -14,7 +14,7 @@ import aiohttp
 
 from tests.bench.contract import CLIENT_SECRET
 from tests.bench.merchants import paced
-from tests.bench.traffic import order_id, ship_body
+from tests.bench.orders import order_id, ship_body
 
 _HEADERS: Final = {"Accept": "application/json", "WM_SVC.NAME": "Somebody else's tool"}
 

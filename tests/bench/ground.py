@@ -11,7 +11,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from tests.bench.contract import Task, Work
+from tests.bench.contract import CONTENDERS, Contender, Task, Work
 from tests.bench.figures import Figure, short
 from tests.bench.process import Child, FastWalmart
 from tests.bench.traffic import produce_backlog
@@ -53,6 +53,11 @@ class Ground:
     backlog: int
     """Events in the topics of `topics`."""
     topics: TopicSettings = field(default_factory=TopicSettings)
+    peers: tuple[Contender, ...] = ()
+
+    def contenders(self, work: Work) -> list[Contender]:
+        """Everybody who does this kind of work; the first is ours."""
+        return [one for one in (*CONTENDERS, *self.peers) if work in one.works]
 
     def task(
         self,
@@ -61,11 +66,18 @@ class Ground:
         walmart: str = "",
         topics: TopicSettings | None = None,
         settings: dict[str, dict[str, Any]] | None = None,
+        effects: str = "",
     ) -> Task:
         """A task with a group of its own."""
         names = topics or self.topics
         return Task(
-            work, self.bootstrap, names.model_dump(), f"bench-{next(_numbers)}", walmart, settings=settings or {}
+            work,
+            self.bootstrap,
+            names.model_dump(),
+            f"bench-{next(_numbers)}",
+            walmart,
+            settings=settings or {},
+            effects=effects,
         )
 
     async def fresh_topics(self) -> TopicSettings:
@@ -89,10 +101,10 @@ class Ground:
 
 
 @asynccontextmanager
-async def ground(backlog: int, say: Callable[[str], None]) -> AsyncIterator[Ground]:
+async def ground(backlog: int, say: Callable[[str], None], peers: tuple[Contender, ...] = ()) -> AsyncIterator[Ground]:
     """Start Kafka and fill the backlog (0: nobody needs one)."""
     async with EmbeddedKafka(heap_mb=768, progress=say) as kafka:
-        made = Ground(kafka.bootstrap_servers, say, backlog)
+        made = Ground(kafka.bootstrap_servers, say, backlog, peers=peers)
         made.topics = await made.fresh_topics()
         if backlog:
             say(f"writing a backlog of {backlog:,} events")

@@ -6,14 +6,15 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tests.bench.contract import CLIENT_ID, CLIENT_SECRET, WORKER_CALLS
+from tests.bench.contract import CLIENT_ID, CLIENT_SECRET, ORDER_SYNC
 from tests.bench.effort import Effort
 from tests.bench.faults import AccountFault, Faults
 from tests.bench.figures import Aim, Figure, percentile, ratio
 from tests.bench.flood import Flood
 from tests.bench.ground import Ground, RecordCount, tell
+from tests.bench.orders import order_id
 from tests.bench.process import Child, FastWalmart, child, fast_walmart
-from tests.bench.traffic import order_id, produce_steadily
+from tests.bench.traffic import produce_steadily
 from worker.settings import TopicSettings
 
 ACCOUNTS: Final = 30
@@ -146,7 +147,7 @@ async def _run(ground: Ground, effort: Effort, walmart: FastWalmart, scene: Scen
     await walmart.break_(Faults())
     await walmart.reset()
     task = ground.task("calls", walmart=walmart.url, topics=topics, settings=settings(walmart.url))
-    async with ground.records(topics.dead_letter) as parked, child(WORKER_CALLS.run(task)) as process:
+    async with ground.records(topics.dead_letter) as parked, child(ORDER_SYNC.run(task)) as process:
         others = _Others(ground, topics, walmart, process)
         # Every one of them has its token and its connections.
         await others.measure(3 * len(OTHERS) / RATE)

@@ -11,9 +11,10 @@ from typing import Any, Final
 import aiohttp
 
 from tests.bench.contract import CLIENT_SECRET
+from tests.bench.orders import order_id
 from tests.bench.process import cpu_seconds
 from tests.bench.shares import Reading
-from tests.bench.traffic import new_order, order_id
+from tests.bench.traffic import new_order
 from worker.sandbox.walmart.control import WalmartControl, WalmartProcess, running_walmart
 from worker.sandbox.walmart.specs import NewOrder, Operation, Rate, SellerSpec
 

@@ -12,14 +12,15 @@ import aiohttp
 from aiokafka import AIOKafkaProducer
 
 from schemas import deadletter
-from tests.bench.contract import CLIENT_ID, CLIENT_SECRET, STORE, WORKER_CALLS
+from tests.bench.contract import CLIENT_ID, CLIENT_SECRET, ORDER_SYNC, STORE
 from tests.bench.effort import Effort
 from tests.bench.faults import Faults
 from tests.bench.figures import Figure, ratio
 from tests.bench.fleet import free_port, is_ready
 from tests.bench.ground import PARTITIONS, Ground, tell
+from tests.bench.orders import order_id
 from tests.bench.process import Child, FastWalmart, child, fast_walmart
-from tests.bench.traffic import STRUCTURED, event, order_id, produce_backlog
+from tests.bench.traffic import STRUCTURED, event, produce_backlog
 from worker.delivery import Delivery, Record
 from worker.errors import Failure
 from worker.intake.decode import Decoder
@@ -100,7 +101,7 @@ class _TakenUp:
 
 async def parked(ground: Ground, effort: Effort) -> list[Figure]:
     """Memory and start with events parked; the rate at which they are taken up once their account is served."""
-    us, count = WORKER_CALLS.name, effort.parked_events
+    us, count = ORDER_SYNC.name, effort.parked_events
     empty = Figure("parked", f"{us}, none parked", "memory", "MB")
     full = Figure("parked", f"{us}, {count:,} parked", "memory", "MB")
     more = Figure("parked", us, f"memory of {count:,} parked events", "MB", aim=("<", 100.0))
@@ -177,7 +178,7 @@ async def _run(
     port = free_port()
     task = ground.task("calls", walmart=walmart.url, topics=topics, settings=_settings(walmart, port))
     begun = time.monotonic()
-    async with child(WORKER_CALLS.run(task)) as process, aiohttp.ClientSession() as session:
+    async with child(ORDER_SYNC.run(task)) as process, aiohttp.ClientSession() as session:
         await _until(lambda: is_ready(session, port), process)
         ready_s = time.monotonic() - begun
         await asyncio.sleep(_REST_S)
@@ -213,7 +214,7 @@ async def _from_input(ground: Ground, effort: Effort, walmart: FastWalmart) -> t
     await produce_backlog(ground.bootstrap, topics.order_shipped, 2 * effort.taken_up_events)
     settings = _settings(walmart, free_port())
     task = ground.task("calls", walmart=walmart.url, topics=topics, settings=settings)
-    async with child(WORKER_CALLS.run(task)) as process:
+    async with child(ORDER_SYNC.run(task)) as process:
         return await _rate(walmart, process, effort.taken_up_events)
 
 

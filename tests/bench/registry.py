@@ -6,14 +6,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from tests.bench.backlog import memory
 from tests.bench.budget import budget
+from tests.bench.calls import calls
 from tests.bench.effort import Effort
+from tests.bench.events import cpu, order
 from tests.bench.figures import Figure
 from tests.bench.ground import Ground
 from tests.bench.isolation import isolation
 from tests.bench.lanes_cost import lanes
-from tests.bench.measurements import cpu, latency, memory, throughput
+from tests.bench.latency import latency
 from tests.bench.parked import parked
+from tests.bench.throughput import throughput, workers
 
 Measure = Callable[[Ground, Effort], Awaitable[list[Figure]]]
 
@@ -35,13 +39,16 @@ class Measurement:
 
 
 MEASUREMENTS: Final[dict[str, Measurement]] = {
-    "cpu": Measurement(cpu, 3, reads_backlog=True),
-    "throughput": Measurement(throughput, 3, reads_backlog=True),
-    "latency": Measurement(latency, 2),
-    "memory": Measurement(memory, 4, reads_backlog=True),
     "budget": Measurement(budget, 12),
     "isolation": Measurement(isolation, 10),
-    "lanes": Measurement(lanes, 1),
+    "cpu": Measurement(cpu, 3, reads_backlog=True),
+    "order": Measurement(order, 3),
+    "throughput": Measurement(throughput, 4, reads_backlog=True),
+    "workers": Measurement(workers, 3, reads_backlog=True),
+    "calls": Measurement(calls, 2),
+    "latency": Measurement(latency, 2),
+    "memory": Measurement(memory, 10, reads_backlog=True),
     "parked": Measurement(parked, 6),
+    "lanes": Measurement(lanes, 1),
 }
 """By name. Whoever adds one writes a function `(ground, effort) -> figures` in a file of its own, and a line here."""

@@ -19,9 +19,10 @@ from tests.bench.faults import THROTTLED, Bucket, Faults
 from tests.bench.figures import Figure, aims, percentile, ratio, to_json
 from tests.bench.flood import Flood
 from tests.bench.lanes_runner import IN_FLIGHT, Drive, Mode, gates_of
+from tests.bench.orders import order_id, ship_body
 from tests.bench.parked import parked_record
 from tests.bench.registry import MEASUREMENTS
-from tests.bench.traffic import STRUCTURED, event, order_id, ship_body
+from tests.bench.traffic import STRUCTURED, event
 from tests.bench.worker_runner import settings_of
 from worker.delivery import Place, Record
 from worker.gatekeeper import Gatekeeper

@@ -12,8 +12,8 @@ from tests.bench.contract import Task
 from tests.bench.effort import FULL
 from tests.bench.foreign import foreign_client
 from tests.bench.merchants import merchants, settings_for
+from tests.bench.orders import order_id
 from tests.bench.shares import Reading, together, usage
-from tests.bench.traffic import order_id
 from tests.bench.worker_runner import settings_of
 from worker.sandbox.walmart.specs import Rate
 from worker.settings import TopicSettings

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -13,25 +14,13 @@ from aiokafka import AIOKafkaProducer
 
 from schemas.events import ORDER_SHIPPED_TYPE
 from tests.bench.contract import STORE
+from tests.bench.orders import QUANTITIES, order_id, tracking_number
 from worker.sandbox.walmart.orders import Order
 from worker.sandbox.walmart.rendering import order_json
 from worker.sandbox.walmart.specs import NewLine, NewOrder
 
 STRUCTURED: Final = [("content-type", b"application/cloudevents+json")]
-QUANTITIES: Final = (1, 2)
-"""Units of each line."""
-_FIRST_ORDER: Final = 1_815_000_000_000
 _PRODUCED_AT_ONCE: Final = 2_000
-
-
-def order_id(number: int) -> str:
-    """The purchase order id of the n-th order."""
-    return str(_FIRST_ORDER + number)
-
-
-def tracking_number(number: int) -> str:
-    """The tracking number of the n-th order's package."""
-    return f"1Z999AA1{number:010d}"
 
 
 def new_order() -> NewOrder:
@@ -49,36 +38,16 @@ def order_template() -> dict[str, Any]:
     return order_json(Order.of(new_order(), order_id(0), "bench", now, int(now * 1000)))
 
 
-def ship_body(number: int, shipped_at_ms: int) -> dict[str, Any]:
-    """What the worker sends for the n-th order (a test compares them)."""
-    statuses = [
-        {
-            "lineNumber": str(place),
-            "sellerOrderId": f"{number:09d}",
-            "orderLineStatuses": {
-                "orderLineStatus": [
-                    {
-                        "status": "Shipped",
-                        "statusQuantity": {"unitOfMeasurement": "EACH", "amount": str(quantity)},
-                        "trackingInfo": {
-                            "shipDateTime": shipped_at_ms,
-                            "carrierName": {"carrier": "UPS"},
-                            "methodCode": "Value",
-                            "trackingNumber": tracking_number(number),
-                        },
-                    }
-                ]
-            },
-        }
-        for place, quantity in enumerate(QUANTITIES, start=1)
-    ]
-    return {"orderShipment": {"orderLines": {"orderLine": statuses}}}
-
-
-def event(number: int, *, store: str = STORE, order: str | None = None) -> bytes:
+def event(
+    number: int,
+    *,
+    store: str = STORE,
+    order: str | None = None,
+    items: Sequence[tuple[int, int]] = tuple(enumerate(QUANTITIES, start=1)),
+) -> bytes:
     """The n-th event, of now, as the value of a structured-mode record (about 700 bytes).
 
-    It is about the n-th order, unless another one is named.
+    It ships all of the n-th order, unless another one is named, or other items: line number and quantity.
     """
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return orjson.dumps(
@@ -102,7 +71,7 @@ def event(number: int, *, store: str = STORE, order: str | None = None) -> bytes
                         "tracking_number": tracking_number(number),
                         "items": [
                             {"line_number": str(place), "quantity": quantity, "tracking_total": quantity}
-                            for place, quantity in enumerate(QUANTITIES, start=1)
+                            for place, quantity in items
                         ],
                     }
                 ],
@@ -112,25 +81,22 @@ def event(number: int, *, store: str = STORE, order: str | None = None) -> bytes
     )
 
 
-async def produce_backlog(bootstrap: str, topic: str, count: int, *, stores: Sequence[str] = (STORE,)) -> None:
-    """Write the events 0 … count - 1, one order each, as fast as it goes. The stores take turns."""
+async def produce(bootstrap: str, topic: str, events: Iterable[tuple[str, bytes]]) -> None:
+    """Write events, each with its order's id as key, as fast as it goes."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", linger_ms=5, max_batch_size=262_144)
     await producer.start()
     try:
-        for first in range(0, count, _PRODUCED_AT_ONCE):
-            numbers = range(first, min(first + _PRODUCED_AT_ONCE, count))
-            sent = [
-                await producer.send(
-                    topic,
-                    event(number, store=stores[number % len(stores)]),
-                    key=order_id(number).encode(),
-                    headers=STRUCTURED,
-                )
-                for number in numbers
-            ]
+        left = iter(events)
+        while part := list(itertools.islice(left, _PRODUCED_AT_ONCE)):
+            sent = [await producer.send(topic, value, key=key.encode(), headers=STRUCTURED) for key, value in part]
             await asyncio.gather(*sent)
     finally:
         await producer.stop()
+
+
+async def produce_backlog(bootstrap: str, topic: str, count: int) -> None:
+    """Write the events 0 … count - 1, one order each."""
+    await produce(bootstrap, topic, ((order_id(number), event(number)) for number in range(count)))
 
 
 async def produce_steadily(

@@ -1,4 +1,4 @@
-"""Our worker as a contender: the real one, or (work `events`) with the mission replaced by one that does nothing."""
+"""Our worker as a contender: the real one, or (but for the work `calls`) with the mission replaced by a handler."""
 
 from __future__ import annotations
 
@@ -9,20 +9,24 @@ from typing import Any
 import worker.app
 from schemas.events import OrderShipped
 from tests.bench.contract import CLIENT_ID, CLIENT_SECRET, STORE, Task, task_of_arguments
+from tests.bench.handlers import Handle, handler_of, number_of
 from worker.delivery import Delivery, Event
 from worker.outcome import LineOutcome, Progress, Verdict
 from worker.settings import Settings
 from worker.telemetry import logs
 
 
-class NoopSync:
-    """In place of `worker.sync.apply.Sync`: every event has shipped what it says, and nobody was asked."""
+class HandlerSync:
+    """In place of `worker.sync.apply.Sync`: every event is handled, and then has shipped what it says."""
+
+    handle: Handle
 
     def __init__(self, *_: object) -> None:
         pass
 
     async def attempt(self, event: Event, progress: Progress, delivery: Delivery | None = None) -> Verdict:
         assert isinstance(event.data, OrderShipped)
+        await self.handle(number_of(event.id))
         lines = tuple(
             LineOutcome(item.line_number, item.sku, item.quantity, package.tracking_number, "confirmed")
             for package in event.data.packages
@@ -50,8 +54,9 @@ def settings_of(task: Task) -> Settings:
 
 async def run(task: Task) -> None:
     """Until SIGTERM."""
-    if task.work == "events":
-        worker.app.Sync = NoopSync  # type: ignore[assignment,attr-defined]
+    if task.work != "calls":
+        HandlerSync.handle = staticmethod(handler_of(task))
+        worker.app.Sync = HandlerSync  # type: ignore[assignment,attr-defined]
     machine = worker.app.Worker(settings_of(task))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, machine.stop)
     await machine.run()

@@ -75,6 +75,7 @@ def test_locks_are_as_new_as_pyproject() -> None:
     assert asked_for("dev") == sandbox | names(groups["dev"])
     assert asked_for("build") == names(groups["build"])
     assert asked_for("installer") == names(groups["installer"])
+    assert asked_for("peers") == names(groups["peers"])
 
 
 def names(requirements: list[str]) -> set[str]:
