@@ -4,7 +4,8 @@ It knows no orders: every id is an order with two acknowledged lines, and a ship
 is afterwards. Several accounts may use it, each below a path of its own; on request it does not serve some of them, or
 some orders (`faults.py`).
 
-Run as `python -m tests.bench.fast_walmart DELAY_SECONDS`; its first line of output is its port.
+Run as `python -m tests.bench.fast_walmart DELAY_SECONDS`; its first line of output are its ports. The second is a side
+door, which can be closed.
 """
 
 from __future__ import annotations
@@ -87,9 +88,45 @@ class Walmart:
         return {"now": time.monotonic(), "gets": self.gets, "posts": self.posts, "faulty": self.faulty}
 
 
-class _Connection(asyncio.Protocol):
+class Door:
+    """A port of this Walmart."""
+
     def __init__(self, walmart: Walmart) -> None:
-        self._walmart = walmart
+        self.walmart = walmart
+        self.side: Door | None = None
+        """The one that closes when the faults say so."""
+        self.transports: set[asyncio.Transport] = set()
+        self.port = 0
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        """Listen; after the first time, on the same port."""
+        if self._server is None:
+            loop = asyncio.get_running_loop()
+            self._server = await loop.create_server(lambda: _Connection(self), "127.0.0.1", self.port, backlog=1024)
+            self.port = self._server.sockets[0].getsockname()[1]
+
+    def close(self) -> None:
+        """Listen no more, and cut off who is connected."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for transport in list(self.transports):
+            transport.abort()
+
+    async def break_(self, faults: Faults) -> None:
+        """Have these faults from now on."""
+        self.walmart.break_(faults)
+        if self.side is not None and faults.side_door_closed:
+            self.side.close()
+        elif self.side is not None:
+            await self.side.open()
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self._walmart = door.walmart
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
@@ -97,6 +134,11 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self._door.transports.add(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._transport is not None:
+            self._door.transports.discard(self._transport)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -147,8 +189,8 @@ class _Connection(asyncio.Protocol):
         elif path == "/bench/times":
             self._answer(orjson.dumps(walmart.times))
         elif path == "/bench/faults":
-            walmart.break_(Faults(**orjson.loads(body)))
-            self._answer(b"{}")
+            breaking = self._loop.create_task(self._door.break_(Faults(**orjson.loads(body))))
+            breaking.add_done_callback(lambda _: self._answer(b"{}"))
         else:
             assert path == "/bench/reset", path
             walmart.reset()
@@ -174,11 +216,13 @@ def _content_length(head: bytes) -> int:
 
 async def _serve(delay_s: float) -> None:
     walmart = Walmart(delay_s)
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Connection(walmart), "127.0.0.1", 0, backlog=1024)
+    door, side = Door(walmart), Door(walmart)
+    door.side = side
+    await door.open()
+    await side.open()
     stop = asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
-    sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    sys.stdout.write(f"{door.port} {side.port}\n")
     sys.stdout.flush()
     await stop.wait()
 

@@ -7,9 +7,10 @@ from typing import Final, Literal
 
 import orjson
 
-AccountFault = Literal["throttled", "dead", "hangs"]
+AccountFault = Literal["throttled", "dead", "hangs", "refuses"]
 """`throttled`: 429 for every write; `dead`: 401 for everything, the token too; `hangs`: the token is given, nothing
-else is ever answered."""
+else is ever answered; `refuses`: nobody listens at the side door, and its connections are gone (whose account this is
+said of does not matter: it is that of everybody who uses that door)."""
 
 
 @dataclass(slots=True)
@@ -22,6 +23,11 @@ class Faults:
     """Orders that cannot be read: 500."""
     budgets: dict[str, float] = field(default_factory=dict)
     """Account -> writes a second, granted one by one; beyond it 429."""
+
+    @property
+    def side_door_closed(self) -> bool:
+        """Nobody listens there."""
+        return "refuses" in self.accounts.values()
 
     def answer(self, account: str, order: str | None, *, writes: bool) -> bytes | Literal["served"] | None:
         """The whole answer to a call (`order` None: for a token); None: there is none, ever."""

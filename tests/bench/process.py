@@ -126,9 +126,9 @@ async def child(command: Sequence[str], *, output: bool = False) -> AsyncIterato
 class FastWalmart:
     """The running `fast_walmart` and its counters."""
 
-    def __init__(self, process: Child, url: str, session: aiohttp.ClientSession) -> None:
+    def __init__(self, process: Child, ports: Sequence[str], session: aiohttp.ClientSession) -> None:
         self.process = process
-        self.url = url
+        self.url, self.side_url = (f"http://127.0.0.1:{port}" for port in ports)
         self._session = session
 
     async def counts(self) -> dict[str, Any]:
@@ -158,4 +158,4 @@ async def fast_walmart(delay_s: float) -> AsyncIterator[FastWalmart]:
     """Run one for the length of a block."""
     command = (sys.executable, "-m", "tests.bench.fast_walmart", str(delay_s))
     async with child(command, output=True) as process, aiohttp.ClientSession() as session:
-        yield FastWalmart(process, f"http://127.0.0.1:{await process.first_line()}", session)
+        yield FastWalmart(process, (await process.first_line()).split(), session)

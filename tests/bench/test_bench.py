@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from typing import get_args
@@ -14,7 +15,7 @@ from schemas.events import OrderShipped
 from schemas.walmart.order import read_order
 from tests.bench import isolation
 from tests.bench.contract import STORE, Task
-from tests.bench.fast_walmart import Walmart
+from tests.bench.fast_walmart import Door, Walmart
 from tests.bench.faults import THROTTLED, Bucket, Faults
 from tests.bench.figures import Figure, aims, percentile, ratio, to_json
 from tests.bench.flood import Flood
@@ -121,6 +122,41 @@ def test_a_fault_meets_its_account_alone_and_is_read_as_what_it_is() -> None:
         assert error.retry_after_s == (1.0 if kind is CallKind.THROTTLED else None)
 
 
+async def test_the_side_door_closes_and_cuts_off_who_is_connected() -> None:
+    door, side = Door(Walmart(0)), Door(Walmart(0))
+    door.side = side
+    await door.open()
+    await side.open()
+    port = side.port
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"POST /bench/counts HTTP/1.1\r\n\r\n")
+    assert (await reader.readline()).split()[1] == b"200"
+    await door.break_(Faults({"a": "refuses"}))
+    with pytest.raises(ConnectionError):
+        await asyncio.open_connection("127.0.0.1", port)
+    assert (await reader.read()).endswith(b"}"), "what it was owed, and then the end"
+    _, other = await asyncio.open_connection("127.0.0.1", door.port)
+    await door.break_(Faults())
+    _, again = await asyncio.open_connection("127.0.0.1", port)
+    for one in (other, again, writer):
+        one.close()
+    door.close()
+    side.close()
+
+
+def test_clean_runs_before_and_after_make_one() -> None:
+    figures = {
+        (name, f"others, {phase}, p99"): Figure("isolation", name, f"others, {phase}, p99", "ms", [66.0, 88.0])
+        for name in (scene.name for scene in isolation.SCENES)
+        for phase in ("steady", "burst")
+    }
+    for phase in ("steady", "burst"):
+        figures["clean", f"others, {phase}, p99"].values = [50.0, 70.0, 90.0, 70.0]
+    for one in isolation.ratios(figures):
+        assert one.values == [66 / 60, 88 / 80]
+        assert (one.aim is None) is ("burst" in one.name or "healthy" in one.contender)
+
+
 def test_a_budget_is_granted_one_by_one() -> None:
     bucket = Bucket(2.0, now=100.0)
     assert [bucket.grants(100.0) for _ in range(3)] == [True, True, False]
@@ -138,10 +174,18 @@ def test_a_budget_is_granted_one_by_one() -> None:
 
 def test_the_flood_and_the_others_are_different_stores_but_for_the_stuck_order() -> None:
     settings = settings_of(
-        Task("calls", "", TopicSettings().model_dump(), "group", "", settings=isolation.settings("http://127.0.0.1:9"))
+        Task(
+            "calls",
+            "",
+            TopicSettings().model_dump(),
+            "group",
+            "",
+            settings=isolation.settings("http://127.0.0.1:9", "http://127.0.0.1:8"),
+        )
     )
     assert set(settings.accounts) == {isolation.DISTURBED, *isolation.OTHERS} == set(settings.stores)
-    assert all(account.base_url.endswith(f"/{name}") for name, account in settings.accounts.items())
+    for name, account in settings.accounts.items():
+        assert account.base_url == f"http://127.0.0.1:{8 if name == isolation.DISTURBED else 9}/{name}"
     for scene in isolation.SCENES:
         flood, burst = scene.flood("", "topic", 20.0), scene.burst("", "topic", 3_000)
         assert (flood.store == isolation.DISTURBED) is not scene.one_order
