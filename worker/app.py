@@ -40,8 +40,8 @@ from worker.telemetry.health import Health, Vitals, judge
 from worker.telemetry.metrics import CallOutcome, Metrics
 from worker.telemetry.server import TelemetryServer
 from worker.upkeep import Upkeep
+from worker.walmart.accounts import Accounts
 from worker.walmart.call_report import CallReport
-from worker.walmart.client import WalmartClient
 from worker.walmart.session import make_session
 from worker.window import Window
 
@@ -72,6 +72,13 @@ class Worker:
         self._gates = Gates()
         self._gatekeeper = Gatekeeper(self._gates, settings, random_source)
         self._lanes: Lanes[Delivery] = Lanes(self._gates)
+        self._accounts = Accounts(
+            settings,
+            self.clock,
+            observer=self._observe_call,
+            watch=self._gatekeeper,
+            random_source=random_source,
+        )
         self._window = Window(settings.limits, settings.timing)
         self._publisher = Publisher(settings.kafka, self.metrics.publish_failures.inc)
         self._retries = Retries(settings.timing, settings.limits, random_source)
@@ -84,6 +91,7 @@ class Worker:
             self._retries,
             self.clock,
             lambda entry: self._enter(entry),
+            prepare=self._accounts.prepare,
         )
         self._room = Room(
             settings,
@@ -116,10 +124,11 @@ class Worker:
             clock=self.clock,
         )
         self._gates.listen(lambda _: self._room.wake())
-        self._upkeep = Upkeep(settings, self._lanes, self._gatekeeper, self._window, self._room, self.clock)
+        self._upkeep = Upkeep(
+            settings, self._lanes, self._gatekeeper, self._accounts, self._window, self._room, self.clock
+        )
         self._server = TelemetryServer(settings.http, self.metrics, self.health, self._events)
         self._session: aiohttp.ClientSession | None = None
-        self._apis: dict[str, WalmartClient] = {}
         self._engine: Engine[Delivery, Result] | None = None
         self.metrics.at_scrape(self._refresh_gauges)
 
@@ -131,11 +140,8 @@ class Worker:
         Raises StoppedError when the worker cannot go on (its process should exit with an error and be restarted).
         """
         settings = self.settings
-        self._session = make_session(settings.limits, settings.timing)
-        self._apis = {
-            name: WalmartClient(self._session, name, account, settings.timing, self.clock, observer=self._observe_call)
-            for name, account in settings.accounts.items()
-        }
+        self._session = make_session(settings.timing)
+        self._accounts.connect(self._session)
         guard = ShipmentGuard(
             settings,
             self._intake,
@@ -144,7 +150,7 @@ class Worker:
             self._arrivals.in_memory,
             stopping=lambda: self.vitals.stopping,
         )
-        sync = Sync(self._apis, settings, self.clock, self._room, self._intake.fence, guard)
+        sync = Sync(self._accounts, settings, self.clock, self._room, self._intake.fence, guard)
         handling = Handling(
             settings,
             sync,
@@ -229,8 +235,7 @@ class Worker:
         await self._intake.close()
         await self._room.close()
         await self._publisher.stop()
-        for api in self._apis.values():
-            await api.close()
+        await self._accounts.close()
         if self._session is not None:
             await self._session.close()
         await self._server.stop()

@@ -24,7 +24,10 @@ _LANE_OVERHEAD_BYTES: Final = 1_500
 
 
 class Arrivals:
-    """Gives events their lane, and keeps account of those in memory. `add`: the engine's."""
+    """Gives events their lane, and keeps account of those in memory.
+
+    `add`: the engine's. `prepare` is told of each account whose event has come and may have a turn.
+    """
 
     def __init__(
         self,
@@ -36,6 +39,8 @@ class Arrivals:
         retries: Retries,
         clock: Clock,
         add: Callable[[Entry[Delivery]], None],
+        *,
+        prepare: Callable[[str], None] = lambda account: None,
     ) -> None:
         self._settings = settings
         self._lanes = lanes
@@ -45,6 +50,7 @@ class Arrivals:
         self._retries = retries
         self._clock = clock
         self._add = add
+        self._prepare = prepare
         self._decoder = Decoder(settings.topics)
         self._known: dict[str, tuple[int, int]] = {}
         """Identity -> (digest, count) of the events in memory."""
@@ -122,6 +128,8 @@ class Arrivals:
         self._add(entry)
         if self._paused(gates):
             self._lanes.evict(entry)
+        elif entry.group:
+            self._prepare(entry.group)
         return entry
 
     def group(self, delivery: Delivery) -> str:

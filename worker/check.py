@@ -7,7 +7,7 @@ exit_code = 1 if any(finding.level == "mistake" for finding in findings) else 0
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -54,10 +54,11 @@ async def check(
         return [mistake("settings", str(one), "Correct it and check again.") for one in settings]
     topics = settings.topics
     names = (topics.order_shipped, topics.order_cancelled, topics.sync_result, topics.dead_letter)
+    at_once = asyncio.Semaphore(settings.limits.max_token_requests)
     async with asyncio.TaskGroup() as group:
         looking = group.create_task(look(settings.kafka, names))
         asking = [
-            group.create_task(_account(settings, name, accounts(name, account)))
+            group.create_task(_account(settings, name, accounts(name, account), at_once))
             for name, account in settings.accounts.items()
         ]
     findings = [*check_settings(settings), *check_kafka.judge(settings, looking.result())]
@@ -66,10 +67,10 @@ async def check(
     return findings
 
 
-async def _account(settings: Settings, name: str, client: TokenDetail) -> list[Finding]:
+async def _account(settings: Settings, name: str, client: TokenDetail, at_once: asyncio.Semaphore) -> list[Finding]:
     subject = f"account {name}"
     try:
-        async with asyncio.timeout(settings.timing.call_timeout_seconds * _CALLS_OF_ONE_CHECK):
+        async with at_once, asyncio.timeout(settings.timing.call_timeout_seconds * _CALLS_OF_ONE_CHECK):
             answer = await client.token_detail()
     except TimeoutError:
         answer = CallError(CallKind.UNKNOWN, "no answer in time")
@@ -103,8 +104,9 @@ def _failed(subject: str, account: AccountSettings, error: CallError) -> Finding
 def check_settings(settings: Settings) -> list[Finding]:
     """What the settings allow but a person should know. Pure."""
     findings = [ok("settings", "valid"), *_kafka(settings), *check_delivery(settings)]
+    used = {store.account for store in settings.stores.values()}
     for name, account in settings.accounts.items():
-        findings += _account_settings(settings, name, account)
+        findings += _account_settings(name, account, used)
     for name, store in settings.stores.items():
         subject = f"store {name}"
         findings += _switches(subject, f"stores.{name}", store.paused, store.observe)
@@ -131,10 +133,10 @@ def _kafka(settings: Settings) -> list[Finding]:
     return findings
 
 
-def _account_settings(settings: Settings, name: str, account: AccountSettings) -> list[Finding]:
+def _account_settings(name: str, account: AccountSettings, used: Collection[str]) -> list[Finding]:
     subject = f"account {name}"
     findings = _switches(subject, f"accounts.{name}", account.paused, account.observe)
-    if all(store.account != name for store in settings.stores.values()):
+    if name not in used:
         findings.append(warning(subject, "no store uses it", f'Set account = "{name}" in a store, or remove it.'))
     url = urlsplit(account.base_url)
     if url.scheme == "http" and url.hostname not in ("localhost", "127.0.0.1", "::1"):

@@ -227,6 +227,7 @@ def _windows(settings: Settings) -> list[Finding]:
         f"{named(settings, events, size)}: above either nothing more is read; "
         f"{named(settings, share)}: what a stuck account holds beyond it is parked; "
         f"{named(settings, slots, 'limits.max_in_flight_events_per_account')} at one moment; "
+        f"{named(settings, 'limits.max_token_requests')} at one moment, over all accounts; "
         f"{named(settings, 'limits.max_internal_errors')}: so many unexpected exceptions in a row stop it"
     )
     findings = [ok(subject, text)]
@@ -239,6 +240,10 @@ def _windows(settings: Settings) -> list[Finding]:
     if limits.max_in_flight_events > limits.max_queued_events:
         text = f"{named(settings, slots, events)}: there are never so many events in memory"
         findings.append(warning(subject, text, "Make max_in_flight_events smaller, or max_queued_events larger."))
+    if len(settings.accounts) / limits.max_token_requests > settings.timing.slo_seconds:
+        tokens = named(settings, "limits.max_token_requests", "timing.slo_seconds")
+        text = f"{tokens}: after a start {len(settings.accounts)} accounts may wait longer than that for their tokens"
+        findings.append(warning(subject, text, "Make max_token_requests larger (a token takes up to a second)."))
     if settings.kafka.max_record_bytes > limits.max_queued_bytes:
         record = named(settings, "kafka.max_record_bytes")
         text = f"{record}, {named(settings, size)}: one event may fill the whole window"

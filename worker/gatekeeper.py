@@ -1,11 +1,11 @@
 """What Walmart's answers mean for the gates: which gate an event stands behind, and when one closes or opens.
 
-    account:NAME                 401, no token: at once; paused
+    account:NAME                 401, no token: at once; paused; slow while its first token is asked for
     account:NAME/read, /ship, …  429: slow until told; 403: closed; 5xx, timeouts: closed after several different orders
     store:NAME                   paused
     worker                       shut by a run of unexpected exceptions
 
-A gate's reason is an error code.
+A gate's reason is an error code. An account has gates from its first event on, not before.
 """
 
 from __future__ import annotations
@@ -29,6 +29,11 @@ SEVERAL: Final = 3
 cannot serve must not stop its account."""
 THROTTLED_S: Final = 1.0
 """A 429 without headers: buckets of 60 a minute refill one call a second."""
+
+TOKEN_WAIT_S: Final = 60.0
+"""How long an account's gate waits for its token without hearing of it: beyond the longest queue for one."""
+STARTING: Final = "not_started"
+"""Reason of an account's gate while its token is asked for: nothing is wrong."""
 
 _GROUPS: Final[dict[Operation, str]] = {
     "get_order": "read",
@@ -66,6 +71,7 @@ class Gatekeeper:
     def configure(self, settings: Settings) -> None:
         """Take new settings: shut what is paused, open what no longer is."""
         self._settings = settings
+        known = list(self._names)
         self._names.clear()
         shut = {account_gate(name) for name, account in settings.accounts.items() if account.paused}
         shut |= {f"store:{name}" for name, store in settings.stores.items() if store.paused}
@@ -74,8 +80,9 @@ class Gatekeeper:
                 self.gates.open(view.name)
         for name in shut:
             self.gates.shut(name, "paused")
-        most = settings.limits.max_in_flight_events_per_account
-        self.gates.bound({account_gate(name): most for name in settings.accounts} if len(settings.accounts) > 1 else {})
+        self.gates.bound({})
+        for store, kind in known:
+            self.names_of(store, ships=kind == "ship")
 
     def names(self, delivery: Delivery) -> tuple[str, ...]:
         """The gates a delivery's turn needs; what cannot be read, or has no store of ours, waits for nobody."""
@@ -92,6 +99,8 @@ class Gatekeeper:
             if settings is None:
                 return (WORKER,)
             account = settings.account
+            if len(self._settings.accounts) > 1:
+                self.gates.bind(account_gate(account), self._settings.limits.max_in_flight_events_per_account)
             known = self._names[store, kind] = (
                 WORKER,
                 account_gate(account),
@@ -127,6 +136,26 @@ class Gatekeeper:
                 failed.add(report.subject or report.correlation_id)
                 if len(failed) >= SEVERAL or gates.state(own).state == "closed":
                     self._close(own, "walmart_unavailable", now)
+
+    # -- tokens (implements worker.walmart.token.TokenWatch)
+
+    def token_awaited(self, account: str, now: float) -> None:
+        """Its events wait at the account's gate: waiting for a token would hold a slot of the worker."""
+        name = account_gate(account)
+        if self.gates.state(name).state == "open":
+            self.gates.slow(name, now + TOKEN_WAIT_S, STARTING, now)
+
+    def token_settled(self, account: str) -> None:
+        """What went wrong, if anything did, is observed after this."""
+        view = self.gates.state(account_gate(account))
+        if view.state == "slow" and view.reason == STARTING:
+            self.gates.open(view.name)
+
+    def token_put_off(self, account: str, now: float) -> None:
+        """So is the next probe: each would take a turn to hear the same."""
+        view = self.gates.state(account_gate(account))
+        if view.state == "closed":
+            self._close(view.name, view.reason, now)
 
     def _worked(self, name: str, now: float) -> None:
         before = self.gates.state(name)

@@ -29,6 +29,10 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
 
 
+MOST_ACCOUNT_NAMES = 100
+"""Accounts that metrics may show by name."""
+
+
 class KafkaSettings(Section):
     """How Kafka is reached; the names are those Kafka users know."""
 
@@ -212,6 +216,9 @@ class LimitSettings(Section):
     max_queued_events_per_account: int = Field(default=500, ge=1, le=1_000_000)
     """Share of one account in memory while it does not flow; more is parked. A quarter of the window, so that one
     account never fills it."""
+    max_token_requests: int = Field(default=32, ge=1, le=1_000)
+    """Access tokens asked for at one moment, over all accounts; more wait. At 0.3 s each, 32 at once give 5,000
+    accounts their first token within a minute, and a few are enough to renew them."""
     max_internal_errors: int = Field(default=10, ge=1, le=10_000)
     """This many unexpected exceptions in a row stop intake and turn readiness red."""
 
@@ -223,6 +230,27 @@ class HttpSettings(Section):
     """Address to listen on."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 9464
     """0: any free port (told in the log)."""
+
+
+class MetricsSettings(Section):
+    """What the metrics show."""
+
+    account_names: str = Field(default="auto", min_length=1)
+    """Accounts that metrics show by name, separated by commas, at most 100 (each is about 100 series); all others
+    together are `other`. `auto`: all of them while there are at most 50, else none."""
+
+    @property
+    def by_name(self) -> tuple[str, ...] | None:
+        """The names given; None for `auto`."""
+        if self.account_names == "auto":
+            return None
+        return tuple(dict.fromkeys(name for part in self.account_names.split(",") if (name := part.strip())))
+
+    @model_validator(mode="after")
+    def _not_too_many(self) -> MetricsSettings:
+        if len(self.by_name or ()) > MOST_ACCOUNT_NAMES:
+            raise ValueError(f"account_names: at most {MOST_ACCOUNT_NAMES} names; each is about 100 series")
+        return self
 
 
 class LogSettings(Section):
@@ -242,6 +270,7 @@ class Settings(Section):
     timing: TimingSettings = TimingSettings()
     limits: LimitSettings = LimitSettings()
     http: HttpSettings = HttpSettings()
+    metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")
@@ -250,4 +279,7 @@ class Settings(Section):
             if store.account not in self.accounts:
                 known = ", ".join(sorted(self.accounts))
                 raise ValueError(f'stores.{name}.account: there is no account "{store.account}" (known: {known})')
+        for name in self.metrics.by_name or ():
+            if name not in self.accounts:
+                raise ValueError(f'metrics.account_names: there is no account "{name}"')
         return self

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.walmart.carriers import CARRIERS
-from worker.settings import TopicSettings
+from worker.settings import MOST_ACCOUNT_NAMES, MetricsSettings, TopicSettings
 from worker.settings_schema import PARTS, Key, at, dotted, env_name, field_of
 from worker.settings_sources import Raw, did_you_mean
 
@@ -28,6 +28,7 @@ def check_together(raw: Raw) -> None:
         _account(raw, ("accounts", name), account)
     for name, store in _sections(raw, "stores").items():
         _store(raw, ("stores", name), store, accounts)
+    _account_names(raw, accounts)
 
 
 def _sections(raw: Raw, part: str) -> dict[str, Mapping[str, Any]]:
@@ -112,6 +113,22 @@ def _store(raw: Raw, key: Key, store: Mapping[str, Any], accounts: Mapping[str, 
             raw.mistake((*key, "carriers", name), message)
 
 
+def _account_names(raw: Raw, accounts: Mapping[str, object]) -> None:
+    key = ("metrics", "account_names")
+    given = at(raw.tree, key)
+    if not isinstance(given, str) or not given or key in raw.mistaken:
+        return
+    try:
+        names = MetricsSettings(account_names=given).by_name or ()
+    except ValueError:
+        raw.mistake(key, f"at most {MOST_ACCOUNT_NAMES} names; each is about 100 series")
+        return
+    for name in names:
+        if name not in accounts:
+            raw.mistake(key, f'there is no account "{name}"{did_you_mean(name, accounts)}')
+            return
+
+
 def _no_two_alike(raw: Raw, key: Key, mapping: Mapping[str, Any]) -> None:
     first: dict[str, str] = {}
     for name, value in mapping.items():
@@ -157,4 +174,4 @@ def _unreadable(path: Path) -> str | None:
     return None if os.access(path, os.R_OK) else "cannot be read: no permission"
 
 
-assert set(PARTS) >= {"kafka", "topics", "accounts", "stores"}, "a part was renamed; its checks are here"
+assert set(PARTS) >= {"kafka", "topics", "accounts", "stores", "metrics"}, "a part was renamed; its checks are here"

@@ -9,11 +9,12 @@ import structlog
 
 from worker.clock import Clock
 from worker.delivery import Delivery
-from worker.gatekeeper import Gatekeeper
+from worker.gatekeeper import STARTING, Gatekeeper
 from worker.handling import Handling
 from worker.lanes.lanes import Lanes
 from worker.parked.room import Room
 from worker.settings import Settings
+from worker.walmart.accounts import Accounts
 from worker.window import PATIENCE_S, Window
 
 log = structlog.get_logger()
@@ -21,6 +22,7 @@ log = structlog.get_logger()
 RELIEF_S: Final = 0.1
 """Often, so that what has to leave leaves in small lumps."""
 LATE_CHECK_S: Final = 1.0
+FORGET_EACH_S: Final = 60.0
 LATE_UNTRIED_S: Final = 10.0
 """An event that is late already when it is read (a backlog) gets this long before it is told to be late."""
 
@@ -36,6 +38,7 @@ class Upkeep:
         settings: Settings,
         lanes: Lanes[Delivery],
         gatekeeper: Gatekeeper,
+        accounts: Accounts,
         window: Window,
         room: Room,
         clock: Clock,
@@ -43,10 +46,12 @@ class Upkeep:
         self._settings = settings
         self._lanes = lanes
         self._gatekeeper = gatekeeper
+        self._accounts = accounts
         self._window = window
         self._room = room
         self._clock = clock
         self._full = False
+        self._forgot_at = 0.0
 
     async def relieve(self) -> None:
         """Park what waits too long, and what an account holds beyond its share while it does not flow."""
@@ -65,6 +70,7 @@ class Upkeep:
             else:
                 log.info("waiting_room_has_room", parked=self._room.parked_count)
         lanes = self._lanes
+        self._forget_idle(now)
         counts = dict(lanes.counts)
         surplus = self._window.surplus(counts, lanes.count, lanes.size, now, held=self._held(counts, now))
         if full:
@@ -73,13 +79,23 @@ class Upkeep:
         for group, keep in surplus.items():
             lanes.evict_group(group, keep)
 
+    def _forget_idle(self, now: float) -> None:
+        """What is known of accounts that have no event here and had none for long takes no memory."""
+        if 0 <= now - self._forgot_at < FORGET_EACH_S:
+            return
+        self._forgot_at = now
+        self._accounts.forget_idle()
+        self._window.forget_idle(self._lanes.counts, now)
+
     def _held(self, counts: dict[str, int], now: float) -> set[str]:
         """Accounts whose events stand behind a gate that does not open in a moment."""
         held: set[str] = set()
         for view in self._gatekeeper.gates.views():
             kind, _, rest = view.name.partition(":")
             account, _, group = rest.partition("/")
-            if kind == "account" and group in _WAITED_AT and (view.state != "slow" or view.next_at - now > PATIENCE_S):
+            # One that waits for its first token flows in a moment.
+            soon = view.state == "slow" and (view.reason == STARTING or view.next_at - now <= PATIENCE_S)
+            if kind == "account" and group in _WAITED_AT and not soon:
                 held.add(account)
         return held & set(counts)
 

@@ -7,7 +7,7 @@ waits; else the surplus is parked, so that nobody waits for somebody else's acco
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -98,7 +98,8 @@ class Window:
             flow.begun_at = now
         return flow
 
-    def forget(self, groups: Iterable[str]) -> None:
-        """Groups that hold nothing any more need no flow."""
-        for group in groups:
-            self._flows.pop(group, None)
+    def forget_idle(self, counts: Container[str], now: float) -> None:
+        """Groups that hold nothing (are not in `counts`), and settled nothing lately, need no flow."""
+        for group in [group for group, flow in self._flows.items() if abs(now - flow.begun_at) > 2 * RATE_OVER_S]:
+            if group not in counts:
+                del self._flows[group]

@@ -207,6 +207,36 @@ async def test_a_walmart_that_does_not_answer_is_waited_for_in_bounds() -> None:
     assert (only.level, "no answer in time" in only.message) == ("warning", True)
 
 
+async def test_many_accounts_are_asked_a_few_at_a_time_each_with_its_own_time() -> None:
+    """All at once, most would wait for a connection until their time is over."""
+    asked: list[int] = []
+    running = 0
+
+    class Slow(Account):
+        async def token_detail(self) -> dict[str, str] | CallError:
+            nonlocal running
+            running += 1
+            asked.append(running)
+            await asyncio.sleep(0.01)
+            running -= 1
+            return FULL
+
+    many = {f"m{number}": {"client_id": "id", "client_secret": "x"} for number in range(40)}
+    of = settings(
+        accounts=many,
+        stores={name: {"account": name} for name in many},
+        limits={"max_token_requests": 4},
+        timing={"call_timeout_seconds": 0.05},
+    )
+
+    async def seen(kafka: KafkaSettings, topics: tuple[str, ...]) -> ClusterSeen:
+        return healthy(of)
+
+    found = await check(of, accounts=lambda name, account: Slow(FULL), look=seen)
+    assert (len(asked), max(asked)) == (40, 4)
+    assert sum(one.level == "ok" and one.subject.startswith("account m") for one in found) == 40
+
+
 def test_switches_and_limits_a_person_should_know_of() -> None:
     of = settings(
         accounts={

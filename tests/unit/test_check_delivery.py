@@ -43,6 +43,15 @@ def test_every_setting_of_the_delivery_core_is_shown_with_its_value() -> None:
     assert 'kafka.group_instance_id = "order-sync-0"' in shown
 
 
+def test_slots_for_tokens_that_are_too_few_for_the_accounts_are_told() -> None:
+    many = {f"m{number}": {"client_id": "c", "client_secret": "s"} for number in range(1_000)}
+    tree = settings().model_dump() | {"accounts": many, "stores": {"us": {"account": "m1"}}}
+    few = Settings.model_validate(tree | {"limits": {"max_token_requests": 3}})
+    (warned,) = [one for one in told(few, "warning") if "token" in one]
+    assert "limits.max_token_requests = 3, timing.slo_seconds = 300" in warned
+    assert not [one for one in told(Settings.model_validate(tree), "warning") if "token" in one]
+
+
 def test_defaults_fit_together() -> None:
     assert told(settings(), "warning", "mistake") == []
 

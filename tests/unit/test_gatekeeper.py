@@ -172,3 +172,68 @@ def test_a_call_that_this_process_ended_is_no_failure_of_walmart(kind: CallKind,
     for number in range(9):
         one.observe(report(kind=kind, status=None, subject=f"order{number}", **{ours: True}), NOW)
     assert state(one, SHIP) == "open"
+
+
+def test_an_account_has_gates_and_bounds_from_its_first_event_on() -> None:
+    one = keeper(accounts={f"m{number}": TREE["accounts"]["a"] for number in range(5_000)},
+                 stores={f"m{number}": {"account": f"m{number}"} for number in range(5_000)})  # fmt: skip
+    assert not any(one.gates.is_bound(account_gate(f"m{number}")) for number in range(5_000))
+    names = one.names_of("m7", ships=True)
+    assert one.gates.is_bound(account_gate("m7"))
+    assert not one.gates.is_bound(account_gate("m8"))
+    for _ in range(64):
+        assert one.gates.admits(names, NOW) is None
+        one.gates.took(names)
+    assert one.gates.admits(names, NOW) == account_gate("m7")
+
+
+def test_other_bounds_count_for_the_accounts_in_use() -> None:
+    one = keeper()
+    names = one.names_of("one", ships=True)
+    one.configure(Settings.model_validate({**TREE, "limits": {"max_in_flight_events_per_account": 1}}))
+    one.gates.took(names)
+    assert one.gates.admits(names, NOW) == account_gate("a")
+
+
+def test_events_wait_at_the_gate_while_their_account_has_no_token() -> None:
+    one = keeper()
+    names = one.names_of("one", ships=True)
+    one.token_awaited("a", NOW)
+    assert one.gates.admits(names, NOW + 1) == account_gate("a")
+    one.token_settled("a")
+    assert one.gates.admits(names, NOW + 1) is None
+
+
+def test_a_token_that_is_never_heard_of_holds_an_account_for_a_minute_only() -> None:
+    one = keeper()
+    one.token_awaited("a", NOW)
+    assert one.gates.admits((account_gate("a"),), NOW + 61) is None
+
+
+@pytest.mark.parametrize("kind", [CallKind.UNAUTHORIZED, CallKind.THROTTLED])
+def test_what_went_wrong_with_the_token_outlives_the_wait_for_it(kind: CallKind) -> None:
+    one = keeper()
+    one.token_awaited("a", NOW)
+    one.token_settled("a")
+    one.observe(report("token", kind, 400, retry_after_s=20.0), NOW)
+    before = one.gates.state(account_gate("a"))
+    assert before.state in ("closed", "slow")
+    one.token_awaited("a", NOW + 1)
+    one.token_settled("a")
+    assert one.gates.state(account_gate("a")) == before
+
+
+def test_a_probe_that_was_put_off_comes_later() -> None:
+    """Else each event of a dead account would take a turn to hear that nothing was tried."""
+    one = keeper()
+    account = account_gate("a")
+    one.observe(report("token", CallKind.UNAUTHORIZED, 400), NOW)
+    due = one.gates.state(account).next_at
+    assert one.gates.admits((account,), due) is None
+    one.gates.took((account,))
+    one.token_put_off("a", due)
+    one.gates.left((account,))
+    assert one.gates.admits((account,), due + 7.9) == account
+    assert one.gates.admits((account,), due + 12.1) is None
+    one.token_put_off("b", NOW)
+    assert state(one, account_gate("b")) == "open"

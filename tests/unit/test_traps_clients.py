@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from worker.intake import consumer as consumer_room
 from worker.report import publisher as publisher_room
 from worker.report.publisher import Publisher
-from worker.settings import LimitSettings, Settings, TimingSettings
+from worker.settings import Settings, TimingSettings
 from worker.telemetry.metrics import Metrics
 from worker.walmart.session import call_timeout, make_session
 
@@ -127,18 +127,17 @@ async def test_every_phase_of_a_call_has_a_limit_to_the_millisecond() -> None:
     timeout = call_timeout(timing)
     assert (timeout.total, timeout.connect) == (7.25, 5.5)
     assert (timeout.ceil_threshold or 0) > 3_600
-    session = make_session(LimitSettings(), timing)
+    session = make_session(timing)
     assert session.timeout == timeout
     await session.close()
 
 
 async def test_nobody_waits_for_a_connection_and_idle_ones_close_before_the_server_does() -> None:
-    """The default: 100 connections, and waiting for one counts as connecting."""
-    limits = LimitSettings(max_in_flight_events=700)
-    session = make_session(limits, TimingSettings())
+    """The default: 100 connections, and waiting for one counts as connecting. Who makes calls is bounded instead."""
+    session = make_session(TimingSettings())
     connector = session.connector
     assert isinstance(connector, aiohttp.TCPConnector)
-    assert connector.limit > limits.max_in_flight_events
+    assert connector.limit == 0
     assert connector.limit_per_host == 0
     assert 0 < (connector._keepalive_timeout or 0) < 15
     await session.close()
@@ -164,7 +163,7 @@ async def test_closing_the_session_waits_for_its_tls_connections() -> None:
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=server_side)
     port = server.sockets[0].getsockname()[1]
-    session = make_session(LimitSettings(), TimingSettings())
+    session = make_session(TimingSettings())
     async with session.get(f"https://127.0.0.1:{port}/", ssl=client_side) as response:
         assert await response.read() == b"{}"
     assert session.connector is not None

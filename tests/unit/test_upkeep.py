@@ -37,7 +37,14 @@ class World:
         self.lanes: Lanes[Delivery] = Lanes(self.gates)
         rooms: Any = self
         window = Window(SETTINGS.limits, SETTINGS.timing)
-        self.upkeep = Upkeep(SETTINGS, self.lanes, self.gatekeeper, window, rooms, rooms)
+        self.window = window
+        self.forgotten = 0
+        self.upkeep = Upkeep(SETTINGS, self.lanes, self.gatekeeper, rooms, window, rooms, rooms)
+
+    def forget_idle(self) -> list[str]:
+        """Of the accounts."""
+        self.forgotten += 1
+        return []
 
     def now(self) -> float:
         return self.time
@@ -120,3 +127,27 @@ def test_a_gate_that_is_slow_for_a_moment_makes_nobody_leave() -> None:
     world.add("b", 8)
     world.gates.slow("account:b/ship", NOW + 1, "throttled", NOW)
     assert world.relieved() == []
+
+
+def test_an_account_that_waits_for_its_token_makes_no_room() -> None:
+    """It flows in a moment: a start with a backlog must not park what it has just read."""
+    world = World()
+    world.add("a", 40)
+    world.gatekeeper.token_awaited("a", NOW)
+    assert world.relieved() == []
+    world.gatekeeper.token_settled("a")
+    assert world.gates.views() == []
+
+
+def test_idle_accounts_are_forgotten_each_minute() -> None:
+    world = World()
+    world.add("a", 1)
+    world.window.concluded("a", NOW)
+    world.window.concluded("b", NOW)
+    for _ in range(3):
+        world.upkeep.relieve_now()
+    assert world.forgotten == 1
+    world.time += 60
+    world.upkeep.relieve_now()
+    assert world.forgotten == 2
+    assert set(world.window._flows) == {"a"}, "it has an event here"

@@ -65,6 +65,10 @@ class Gates:
         """Let no more than so many turns run at once behind these gates, however open. Replaces earlier bounds."""
         self._most = dict(most)
 
+    def bind(self, name: str, most: int) -> None:
+        """Let no more than so many turns run at once behind this gate."""
+        self._most[name] = most
+
     def is_bound(self, name: str) -> bool:
         """True if only so many turns at once may run behind it."""
         return name in self._most

@@ -6,6 +6,7 @@ service) it is sent once more with a new token, and a read whose connection brok
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final
@@ -29,7 +30,8 @@ from worker.walmart.headers import ACCESS_TOKEN, CORRELATION_ID, account_headers
 from worker.walmart.hints import budget_left, replenish_at
 from worker.walmart.scrub import Scrubber
 from worker.walmart.session import call_timeout
-from worker.walmart.token import AccountToken
+from worker.walmart.token import AccountToken, TokenWatch
+from worker.walmart.token_slots import TokenSlots
 
 log = structlog.get_logger()
 
@@ -45,8 +47,22 @@ class WalmartClient:
     `begun` is told of each request but the token's right before it goes out; every request that was begun is reported
     to `observer` exactly once, also one that was cancelled.
 
-    Nothing is raised for what Walmart or the network does; CancelledError passes through.
+    Nothing is raised for what Walmart or the network does; CancelledError passes through. `slots`: shared by all
+    accounts that ask for their tokens side by side.
     """
+
+    __slots__ = (
+        "__weakref__",
+        "_base",
+        "_begun",
+        "_clock",
+        "_headers",
+        "_name",
+        "_observer",
+        "_session",
+        "_timeout",
+        "_token",
+    )
 
     def __init__(
         self,
@@ -58,6 +74,9 @@ class WalmartClient:
         *,
         observer: Callable[[CallReport], None] | None = None,
         begun: Begun | None = None,
+        slots: TokenSlots | None = None,
+        watch: TokenWatch | None = None,
+        random_source: random.Random | None = None,
     ) -> None:
         self._session = session
         self._name = account_name
@@ -67,10 +86,33 @@ class WalmartClient:
         self._timeout = call_timeout(timing)
         self._base = account.base_url.rstrip("/")
         self._headers = account_headers(account)
-        self._token = AccountToken(session, account_name, account, self._timeout, clock, self._report)
+        self._token = AccountToken(
+            session,
+            account_name,
+            account,
+            self._timeout,
+            clock,
+            self._report,
+            slots or TokenSlots(1),
+            watch=watch,
+            random_source=random_source,
+        )
 
     def __repr__(self) -> str:
         return f"WalmartClient({self._name!r})"
+
+    def configure(self, account: AccountSettings, timing: TimingSettings, *, renewed: bool) -> None:
+        """Take new settings of the same key at the same address. `renewed`: its secret is another one."""
+        self._timeout = call_timeout(timing)
+        self._token.configure(account, self._timeout, renewed=renewed)
+
+    def prepare(self) -> None:
+        """A call will be made soon: have a token ready."""
+        self._token.prepare()
+
+    def is_idle(self, now: float) -> bool:
+        """True when it was not used for long and nothing is lost with it."""
+        return self._token.is_idle(now)
 
     async def close(self) -> None:
         """Stop a token request that is under way. The session is closed by whoever made it."""

@@ -1,14 +1,15 @@
-"""The headers every request to Walmart carries, built once per account."""
+"""The headers every request to Walmart carries, built once for all accounts alike."""
 
 from __future__ import annotations
 
 import uuid
+from functools import lru_cache
 from typing import Final
 
-from multidict import CIMultiDict, istr
+from multidict import CIMultiDict, CIMultiDictProxy, istr
 
 from worker.settings import AccountSettings
-from worker.walmart.markets import MARKETS, SERVICE_NAME
+from worker.walmart.markets import MARKETS, SERVICE_NAME, MarketCode
 
 ACCESS_TOKEN: Final = istr("WM_SEC.ACCESS_TOKEN")
 CORRELATION_ID: Final = istr("WM_QOS.CORRELATION_ID")
@@ -17,8 +18,14 @@ CONTENT_TYPE: Final = istr("Content-Type")
 _JSON: Final = "application/json"
 
 
-def account_headers(account: AccountSettings) -> CIMultiDict[str]:
-    """What stays the same from call to call."""
+def account_headers(account: AccountSettings) -> CIMultiDictProxy[str]:
+    """What stays the same from call to call. Accounts of one market and channel share it."""
+    channel = account.channel_type
+    return _headers(account.market, None if channel is None else channel.get_secret_value() or None)
+
+
+@lru_cache(maxsize=64)
+def _headers(market: MarketCode, channel_type: str | None) -> CIMultiDictProxy[str]:
     headers: CIMultiDict[str] = CIMultiDict(
         {
             istr("Accept"): _JSON,
@@ -27,11 +34,11 @@ def account_headers(account: AccountSettings) -> CIMultiDict[str]:
             istr("WM_SVC.NAME"): SERVICE_NAME,
         }
     )
-    if account.channel_type is not None and account.channel_type.get_secret_value():
-        headers[istr("WM_CONSUMER.CHANNEL.TYPE")] = account.channel_type.get_secret_value()
-    for name, value in MARKETS[account.market].headers.items():
+    if channel_type is not None:
+        headers[istr("WM_CONSUMER.CHANNEL.TYPE")] = channel_type
+    for name, value in MARKETS[market].headers.items():
         headers[istr(name)] = value
-    return headers
+    return CIMultiDictProxy(headers)
 
 
 def new_correlation_id() -> str:

@@ -9,7 +9,7 @@ import pytest
 from scripted_server import ScriptedServer, running
 from walmart_bench import Bench, HandClock
 
-from worker.settings import LimitSettings, TimingSettings
+from worker.settings import TimingSettings
 from worker.walmart.session import make_session
 
 
@@ -26,7 +26,7 @@ async def server() -> AsyncIterator[ScriptedServer]:
 
 @pytest.fixture
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with make_session(LimitSettings(), TimingSettings()) as session:
+    async with make_session(TimingSettings()) as session:
         yield session
 
 

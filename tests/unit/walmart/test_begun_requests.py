@@ -27,7 +27,7 @@ from scripted_server import (
 from walmart_bench import NOW, Bench, HandClock
 
 from schemas.walmart.order import Order
-from worker.settings import LimitSettings, TimingSettings
+from worker.settings import TimingSettings
 from worker.walmart import client as client_module
 from worker.walmart.answer import CallKind
 from worker.walmart.call_report import Operation
@@ -186,7 +186,7 @@ def test_every_request_has_one_end(steps: list[str], operations: list[str], canc
 
     async def play() -> None:
         timing = TimingSettings()
-        async with running(ScriptedServer()) as server, make_session(LimitSettings(), timing) as session:
+        async with running(ScriptedServer()) as server, make_session(timing) as session:
             bench = Bench(server, session, HandClock())
             server.steps = [STEPS[step] for step in steps]
             client = bench.client(call_s=0.1, connect_s=0.1)
