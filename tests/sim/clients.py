@@ -35,6 +35,7 @@ from tests.sim.virtual_loop import PROCESS, Process
 
 RETRY_BACKOFF_S: Final = 0.1
 METADATA_BYTES: Final = 4_096
+BATCH_BYTES: Final = 262_144
 CUT_OFF_POLL_S: Final = 0.1
 _MOVED: Final = (UnknownMemberIdError, IllegalGenerationError, RebalanceInProgressError)
 
@@ -504,13 +505,41 @@ class FakeConsumer(_Client):
             cluster.loop.in_world(cluster.latency(), _resolve, answer, error)
 
 
+class FakeBatch:
+    """`BatchBuilder`: as many records as fit."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[bytes | None, bytes | None, tuple[tuple[str, bytes | None], ...]]] = []
+        self._size = 0
+
+    def append(
+        self,
+        *,
+        timestamp: int | None,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Iterable[tuple[str, bytes | None]],
+    ) -> object | None:
+        del timestamp
+        size = len(key or b"") + len(value or b"")
+        if self.records and self._size + size > BATCH_BYTES:
+            return None
+        self._size += size
+        self.records.append((key, value, tuple(headers)))
+        return self
+
+    def close(self) -> None:
+        pass
+
+
 class FakeProducer(_Client):
     """`AIOKafkaProducer` with acks=all."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._next: dict[Place, float] = {}
-        """Loop time of the latest write on its way: records of one partition keep their order."""
+        """Loop time of the latest write on its way: batches of one partition keep their order."""
+        self._topics: dict[str, set[int]] = {}
         self._sender = SimpleNamespace(sender_task=None)
 
     async def start(self) -> None:
@@ -522,22 +551,20 @@ class FakeProducer(_Client):
         self.closed = True
 
     async def partitions_for(self, topic: str) -> set[int]:
-        await self._request(self.cluster.brokers[0])
-        return self.cluster.partitions_of(topic)
+        if topic not in self._topics:
+            await self._request(self.cluster.brokers[0])
+            self._topics[topic] = self.cluster.partitions_of(topic)
+        return self._topics[topic]
 
-    async def send(
-        self,
-        topic: str,
-        value: bytes | None = None,
-        key: bytes | None = None,
-        partition: int | None = None,
-        timestamp_ms: int | None = None,
-        headers: Iterable[tuple[str, bytes | None]] = (),
-    ) -> asyncio.Future[RecordMetadata]:
+    def create_batch(self) -> FakeBatch:
+        return FakeBatch()
+
+    async def send_batch(self, batch: FakeBatch, topic: str, *, partition: int) -> asyncio.Future[RecordMetadata]:
+        """All records of a batch are written, or none; one answer tells of all."""
         cluster, loop, trouble = self.cluster, self.cluster.loop, self.cluster.trouble
         if self.closed or cluster.over:
             raise RuntimeError("the producer is closed")
-        number = cluster.partition_for(topic, key) if partition is None else partition
+        number = partition
         answer: asyncio.Future[RecordMetadata] = loop.create_future()
         delay = 0.002 + cluster.latency()
         fate = cluster.chance.random()
@@ -559,23 +586,24 @@ class FakeProducer(_Client):
             loop.call_later(self.timeout_s, _fail, answer, KafkaTimeoutError())
             return answer
         self._next[topic, number] = at
-        record = (topic, number, key, value, tuple((name, raw) for name, raw in headers))
-        loop.in_world(at - loop.time(), self._arrives, answer, record, lost)
+        loop.in_world(at - loop.time(), self._arrives, answer, (topic, number), batch.records, lost)
         if lost:
             loop.call_later(self.timeout_s, _fail, answer, KafkaTimeoutError())
         return answer
 
-    def _arrives(self, answer: asyncio.Future[RecordMetadata], record: tuple[Any, ...], lost: bool) -> None:
-        cluster, (topic, number, key, value, headers) = self.cluster, record
+    def _arrives(
+        self, answer: asyncio.Future[RecordMetadata], place: Place, records: list[tuple[Any, ...]], lost: bool
+    ) -> None:
+        cluster, (topic, number) = self.cluster, place
         if cluster.over:
             return
         if not cluster.reaches(cluster.leader(topic, number), None):
             cluster.loop.in_world(self.timeout_s / 2, _fail, answer, KafkaTimeoutError())
             return
-        stored: Stored = cluster.append(topic, number, key, value, headers, by=self.process)
+        stored: list[Stored] = [cluster.append(topic, number, *record, by=self.process) for record in records]
         if not lost:
             metadata = RecordMetadata(
-                topic, number, TopicPartition(topic, number), stored.offset, stored.timestamp_ms, 0, 0
+                topic, number, TopicPartition(topic, number), stored[0].offset, stored[0].timestamp_ms, 0, 0
             )
             cluster.loop.in_world(cluster.latency(), _resolve, answer, metadata)
 

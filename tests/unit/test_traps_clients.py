@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from worker.intake import consumer as consumer_room
 from worker.report import publisher as publisher_room
+from worker.report.outbox import LINGER_S
 from worker.report.publisher import Publisher
 from worker.settings import Settings, TimingSettings
 from worker.telemetry.metrics import Metrics
@@ -116,7 +117,7 @@ async def test_written_means_on_all_replicas_once_and_in_large_batches(monkeypat
     options = RecordedClient.made
     assert (options["acks"], options["enable_idempotence"]) == ("all", True)
     assert options["max_batch_size"] >= 262_144
-    assert 0 < options["linger_ms"] <= 5
+    assert 0 < LINGER_S <= 0.005
     assert options["max_request_size"] > SETTINGS.kafka.max_record_bytes
     assert "transactional_id" not in options
 

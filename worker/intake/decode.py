@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from aiokafka.partitioner import murmur2
-
 from schemas.attributes import Known
 from schemas.cloudevents import CloudEvent, ContractError, read_event
 from schemas.events import ORDER_CANCELLED_TYPE, ORDER_SHIPPED_TYPE
 from worker.delivery import Delivery, Envelope, Event, Record
 from worker.errors import Failure
+from worker.kafka import partition_of
 from worker.outcome import Warned
 from worker.settings import TopicSettings
 
@@ -93,7 +92,7 @@ def misplaced(record: Record, partition_count: int | None) -> bool:
     """
     if not record.key or not partition_count:
         return False
-    return int(murmur2(record.key) & 0x7FFFFFFF) % partition_count != record.partition
+    return partition_of(record.key, partition_count) != record.partition
 
 
 def reused_identity(delivery: Delivery) -> None:
