@@ -41,7 +41,8 @@ from worker.telemetry.metrics import CallOutcome, Metrics
 from worker.telemetry.server import TelemetryServer
 from worker.upkeep import Upkeep
 from worker.walmart.accounts import Accounts
-from worker.walmart.call_report import CallReport
+from worker.walmart.answer import CallKind
+from worker.walmart.call_report import CallReport, counted_as
 from worker.walmart.session import make_session
 from worker.window import Window
 
@@ -66,6 +67,7 @@ class Worker:
         self.metrics = Metrics(
             slo_seconds=settings.timing.slo_seconds,
             accounts=settings.accounts,
+            by_name=settings.metrics.by_name,
             topics=(topics.order_shipped, topics.order_cancelled, topics.sync_result, topics.dead_letter),
         )
         self.vitals = Vitals(max_internal_errors=settings.limits.max_internal_errors)
@@ -307,13 +309,16 @@ class Worker:
     def _observe_call(self, report: CallReport) -> None:
         outcome: CallOutcome = "ok" if report.kind is None else report.kind.value
         self.metrics.call(report.account, report.operation, outcome, report.seconds)
-        if report.budget_left is not None:
-            self.metrics.budget_left.set(report.budget_left, report.account, report.operation)
+        group = counted_as(report.operation)
+        if group is not None and report.kind not in (CallKind.NOT_SENT, CallKind.THROTTLED):
+            self.metrics.budget_call(report.account, group)
+        if group is not None and report.budget_left is not None:
+            self.metrics.budget_left.set(report.budget_left, self.metrics.account(report.account), group)
         self._gatekeeper.observe(report, self.clock.now())
 
     def _refresh_gauges(self) -> None:
         in_flight = self._engine.in_flight if self._engine is not None else 0
-        refresh(self.metrics, self.settings, self._lanes, self._intake, in_flight, self.clock.now())
+        refresh(self.metrics, self.settings, self._lanes, self._intake, self._accounts, in_flight, self.clock.now())
 
 
 def _leaf(error: BaseException | None) -> BaseException | None:

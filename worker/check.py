@@ -18,6 +18,7 @@ from worker.configuration import Mistake
 from worker.errors import ERRORS
 from worker.findings import Finding, mistake, ok, warning
 from worker.settings import AccountSettings, KafkaSettings, Settings
+from worker.telemetry.account_names import MOST_IN_AUTO
 from worker.walmart.answer import CallError, CallKind
 
 __all__ = ["Finding", "TokenDetail", "check"]
@@ -107,6 +108,9 @@ def check_settings(settings: Settings) -> list[Finding]:
     used = {store.account for store in settings.stores.values()}
     for name, account in settings.accounts.items():
         findings += _account_settings(name, account, used)
+    if settings.metrics.by_name is None and len(settings.accounts) > MOST_IN_AUTO:
+        text = f"{len(settings.accounts)} accounts: metrics show all of them together, as other"
+        findings.append(warning("metrics", text, "Name those you want to see by name in metrics.account_names."))
     for name, store in settings.stores.items():
         subject = f"store {name}"
         findings += _switches(subject, f"stores.{name}", store.paused, store.observe)

@@ -7,6 +7,7 @@ from worker.intake.consumer import Intake
 from worker.lanes.lanes import Lanes
 from worker.settings import Settings
 from worker.telemetry.metrics import Metrics
+from worker.walmart.accounts import Accounts
 
 GROUPS_OF_AN_ACCOUNT = 4
 """Endpoint groups an event may wait at, besides the account itself."""
@@ -17,6 +18,7 @@ def refresh(
     settings: Settings,
     lanes: Lanes[Delivery],
     intake: Intake,
+    accounts: Accounts,
     in_flight: int,
     now: float,
 ) -> None:
@@ -24,6 +26,10 @@ def refresh(
     metrics.events_queued.set(lanes.count)
     metrics.events_queued_bytes.set(lanes.size)
     metrics.lanes.set(len(lanes))
+    metrics.queued_by_account(lanes.counts)
+    metrics.accounts.set(len(accounts))
+    metrics.accounts_in_memory.set(accounts.in_memory)
+    metrics.token_requests.set(accounts.token_requests)
     states = {"open": 0, "slow": 0, "closed": 0, "shut": 0}
     for view in lanes.gates.views():
         states[view.state] += 1

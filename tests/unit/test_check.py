@@ -258,6 +258,13 @@ def test_switches_and_limits_a_person_should_know_of() -> None:
     assert "s3cr3t" not in str(told)
 
 
+@pytest.mark.parametrize(("accounts", "names", "told"), [(50, "auto", False), (51, "auto", True), (51, "m1", False)])
+def test_metrics_that_show_no_account_by_name_are_told(accounts: int, names: str, told: bool) -> None:
+    many = {f"m{number}": {"client_id": "id", "client_secret": "x"} for number in range(accounts)}
+    of = settings(accounts=many, stores={"default": {"account": "m1"}}, metrics={"account_names": names})
+    assert any(one.startswith("metrics: 51 accounts") for one in levels(check_settings(of), "warning")) is told
+
+
 def test_kafka_settings_that_have_no_effect_are_told() -> None:
     kafka = KafkaSettings(sasl_username="u", sasl_password=SecretStr("p"), ssl_cafile="/etc/ca.pem")
     told = levels(check_settings(settings(kafka=kafka)), "warning")

@@ -367,3 +367,27 @@ def test_no_file_makes_loading_raise(tree: dict[str, object]) -> None:
         loaded = load(Path(file.name), {"ORDER_SYNC_ACCOUNTS__MAIN__CLIENT_SECRET": "s3cr3t-value"})
     assert isinstance(loaded, Settings | list)
     assert "s3cr3t-value" not in str(loaded)
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [("auto", None), ("main", ("main",)), (" main , two,main,", ("main", "two")), (",", ())],
+)
+def test_accounts_that_metrics_show_by_name(write: Write, given: str, names: tuple[str, ...] | None) -> None:
+    text = GOOD + f'[accounts.two]\nclient_id = "id"\n[metrics]\naccount_names = "{given}"\n'
+    loaded = load(write(text), SECRET | {"ORDER_SYNC_ACCOUNTS__TWO__CLIENT_SECRET": "s3cr3t-value"})
+    assert settings(loaded).metrics.by_name == names
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("main,mian", 'there is no account "mian"; did you mean "main"?'),
+        (",".join(f"a{number}" for number in range(101)), "at most 100 names"),
+        ("", "must not be empty"),
+    ],
+)
+def test_account_names_that_cannot_be_shown_are_mistakes(write: Write, given: str, words: str) -> None:
+    found = mistakes(load(write(GOOD + f'[metrics]\naccount_names = "{given}"\n'), SECRET))
+    assert list(found) == ["metrics.account_names"]
+    assert words in found["metrics.account_names"].message

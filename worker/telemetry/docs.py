@@ -19,7 +19,8 @@ _MOST_VALUES_SHOWN = 12
 _INTRO = """\
 # Metrics
 
-Served at `/metrics`. Labels are bounded: no ids; accounts and topics are the configured ones. Counters whose label
+Served at `/metrics`. Labels are bounded: no ids; topics are the configured ones, accounts those that
+`metrics.account_names` shows by name, all others together being `other` (a sum, of gauges, too). Counters whose label
 values are all known beforehand start at 0. Besides these there are the Python client's `process_*` and `python_gc_*`.
 
 """

@@ -6,7 +6,8 @@ a wrong label value fails mypy, as a misspelt metric does. Children are kept, so
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Generic, Literal, TypeVar, TypeVarTuple, overload
@@ -92,6 +93,13 @@ class _Family(Generic[Child, *Ts]):
         child = self._children.get(values)
         return child if child is not None else self.start(values)
 
+    def retain(self, label: str, values: Collection[object]) -> None:
+        """Series with another value of this label disappear (an account that is not shown by name any more)."""
+        at = self._names.index(label)
+        for gone in [each for each in self._children if each[at] not in values]:
+            del self._children[gone]
+            self._metric.remove(*(_text(value) for value in gone))
+
     def start(self, values: tuple[object, ...]) -> Child:
         """Create the series (a counter at 0)."""
         if not self._names:
@@ -116,6 +124,12 @@ class Counter(_Family[prometheus.Counter, *Ts]):
     def inc(self, *values: *Ts) -> None:
         """One more."""
         self.of(*values).inc()
+
+    def start_at_zero(self, *each: Collection[object]) -> None:
+        """Create the series of these label values that are not there yet, if they are not too many."""
+        for values in _combined(each):
+            if values not in self._children:
+                self.start(values)
 
     def add(self, amount: float, *values: *Ts) -> None:
         """`amount` (at least 0) more."""
@@ -170,8 +184,7 @@ class Registry:
         family: Counter[*Ts] = Counter(
             self._define(prometheus.Counter, "counter", name, text, given.each, unit, {}), _names(given.each)
         )
-        for values in _known(given.each):
-            family.start(values)
+        family.start_at_zero(*(label.values for label in given.each))
         return family
 
     def gauge(self, name: str, text: str, given: Labels[*Ts], *, unit: str = "") -> Gauge[*Ts]:
@@ -207,9 +220,6 @@ def _names(each: tuple[Label[Any], ...]) -> tuple[str, ...]:
     return tuple(label.name for label in each)
 
 
-def _known(each: tuple[Label[Any], ...]) -> Iterator[tuple[object, ...]]:
-    size = 1
-    for label in each:
-        size *= len(label.values)
-    if 0 < size <= _START_AT_ZERO and each:
-        yield from product(*(label.values for label in each))
+def _combined(each: Sequence[Collection[object]]) -> Iterator[tuple[object, ...]]:
+    if each and math.prod(len(values) for values in each) <= _START_AT_ZERO:
+        yield from product(*each)

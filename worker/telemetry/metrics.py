@@ -13,16 +13,18 @@ typed and positional. What is told in several metrics at once has a method, so t
     metrics.at_scrape(lambda: metrics.events_in_flight.set(engine.in_flight))
     body, content_type = metrics.render(accept=None)
 
-Labels are bounded: no ids; accounts, stores and topics are the configured names only.
+Labels are bounded: no ids; topics are the configured names only, and accounts those that `[metrics] account_names`
+wants to see, all others together being `other`. So that a sum over all accounts always means the same, what is shown
+of `other` is a sum, of gauges, too.
 """
 
 from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
-from typing import Literal, TypeVar, get_args
+from typing import Literal, NamedTuple, TypeVar, get_args
 
 from prometheus_client import GCCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
@@ -30,11 +32,13 @@ from prometheus_client.exposition import choose_encoder
 from schemas.results import Effect, Operation, Status
 from worker.errors import ERRORS
 from worker.outcome import WARNINGS, Again, Trouble, Verdict
+from worker.telemetry.account_names import AccountLabel, AccountNames
 from worker.telemetry.instruments import NONE, Definition, Label, Registry, labels
 
 PREFIX = "order_sync_"
 
 CallName = Literal["token", "token_detail", "get_order", "acknowledge", "ship", "cancel", "put_inventory"]
+EndpointGroup = Literal["read", "ship", "cancel", "acknowledge", "inventory"]
 CallOutcome = Literal["ok", "not_sent", "unauthorized", "throttled", "refused", "refused_without_cause", "unknown"]
 CommitOutcome = Literal["committed", "refused", "failed"]
 FenceOutcome = Literal["taken", "refused", "not_owner"]
@@ -67,6 +71,9 @@ WAIT: Label[WaitReason] = Label(
     "reason", "budget: for Walmart's call budget; retry: between tries", get_args(WaitReason)
 )
 CALL: Label[CallName] = Label("operation", "the call", get_args(CallName))
+GROUP: Label[EndpointGroup] = Label(
+    "group", "calls that Walmart counts together, for each account", get_args(EndpointGroup)
+)
 CALL_OUTCOME: Label[CallOutcome] = Label(
     "outcome", "what is known about it; unknown: may or may not have worked", get_args(CallOutcome)
 )
@@ -97,11 +104,34 @@ CALLS_EDGES = (0, 1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 50)
 F = TypeVar("F", bound=Callable[[], None])
 
 
+class BudgetSeen(NamedTuple):
+    """One account's budget of one endpoint group, as it is."""
+
+    account: str
+    group: EndpointGroup
+    left: float
+    """Calls."""
+    calls_per_minute: float
+    """Calls a minute that this worker may make of it while everybody wants more."""
+
+
 class Metrics:
     """The registry: one instance per process."""
 
-    def __init__(self, *, slo_seconds: float = 300, accounts: Iterable[str] = (), topics: Iterable[str] = ()) -> None:
-        account: Label[str] = Label("account", "name of a configured account", tuple(accounts))
+    def __init__(
+        self,
+        *,
+        slo_seconds: float = 300,
+        accounts: Collection[str] = (),
+        by_name: Collection[str] | None = None,
+        topics: Iterable[str] = (),
+    ) -> None:
+        self._accounts = AccountNames(accounts, by_name)
+        account: Label[AccountLabel] = Label(
+            "account",
+            "name of an account that is shown by name (setting metrics.account_names), or `other`: all others together",
+            self._accounts.labels,
+        )
         topic: Label[str] = Label("topic", "name of a configured topic", tuple(topics))
         self.slo_seconds = slo_seconds
         self._at_scrape: list[Callable[[], None]] = []
@@ -151,11 +181,33 @@ class Metrics:
         self.calls_per_event = histogram(
             "calls_per_event", "Calls a finished event has taken.", NONE, unit="calls", buckets=CALLS_EDGES
         )
+        self.budget_calls = counter(
+            "budget_calls_total", "Calls that Walmart counts against an account's budget.", labels(account, GROUP)
+        )
         self.budget_left = gauge(
             "budget_left",
-            "Calls left in Walmart's budget, as its latest answer said.",
-            labels(account, CALL),
+            "Calls left in the budgets of accounts that were used lately. `other`: of all of them together.",
+            labels(account, GROUP),
             unit="calls",
+        )
+        self.budget_calls_per_minute = gauge(
+            "budget_calls_per_minute",
+            "Calls a minute that this worker may make of those budgets: its share of what Walmart grants.",
+            labels(account, GROUP),
+            unit="calls",
+        )
+        self.budgets_used_up = gauge(
+            "budgets_used_up", "Budgets (one per account and group) with no call left.", labels(GROUP), unit="budgets"
+        )
+        self.accounts = gauge("accounts", "Accounts in the settings.", NONE, unit="accounts")
+        self.accounts_in_memory = gauge(
+            "accounts_in_memory",
+            "Accounts with an event, or a token, in the last quarter of an hour: the others take no memory.",
+            NONE,
+            unit="accounts",
+        )
+        self.token_requests = gauge(
+            "token_requests", "Access tokens being asked for, or waiting for their turn.", NONE, unit="requests"
         )
         self.gates = gauge("gates", "Gates (one per account and endpoint group) by state.", labels(GATE), unit="gates")
 
@@ -163,6 +215,10 @@ class Metrics:
         self.events_queued = gauge(
             "events_queued", "Events held in memory, those in flight included.", NONE, unit="events"
         )
+        self.account_events_queued = gauge(
+            "account_events_queued", "The same by account: whose events fill the window.", labels(account),
+            unit="events",
+        )  # fmt: skip
         self.events_queued_bytes = gauge("events_queued_bytes", "Their keys, values and headers.", NONE, unit="bytes")
         self.events_in_flight = gauge("events_in_flight", "Events being worked on.", NONE, unit="events")
         self.lanes = gauge("lanes", "Orders with at least one event in memory.", NONE, unit="orders")
@@ -250,6 +306,23 @@ class Metrics:
         """Every metric defined here, in order: what the reference page is made of."""
         return tuple(self._registry.definitions)
 
+    def configure(
+        self, *, slo_seconds: float, accounts: Collection[str], by_name: Collection[str] | None = None
+    ) -> None:
+        """Take new settings: what counts as good, and which accounts are shown by name."""
+        self.slo_seconds = slo_seconds
+        self._accounts.configure(accounts, by_name)
+        labels_now = self._accounts.labels
+        for family in (self.walmart_calls, self.walmart_throttled, self.budget_calls):
+            family.retain("account", labels_now)
+        self.walmart_calls.start_at_zero(labels_now, CALL.values, CALL_OUTCOME.values)
+        self.walmart_throttled.start_at_zero(labels_now, CALL.values)
+        self.budget_calls.start_at_zero(labels_now, GROUP.values)
+
+    def account(self, name: str) -> AccountLabel:
+        """What metrics call an account."""
+        return self._accounts.of(name)
+
     # -- things told in several metrics at once
 
     def settled(
@@ -302,10 +375,39 @@ class Metrics:
 
     def call(self, account: str, name: CallName, outcome: CallOutcome, seconds: float) -> None:
         """One call to Walmart ended."""
-        self.walmart_calls.inc(account, name, outcome)
+        label = self._accounts.of(account)
+        self.walmart_calls.inc(label, name, outcome)
         self.walmart_call_seconds.observe(seconds, name)
         if outcome == "throttled":
-            self.walmart_throttled.inc(account, name)
+            self.walmart_throttled.inc(label, name)
+
+    def budget_call(self, account: str, group: EndpointGroup) -> None:
+        """One call that Walmart counts was made."""
+        self.budget_calls.inc(self._accounts.of(account), group)
+
+    def budgets(self, seen: Iterable[BudgetSeen]) -> None:
+        """All budgets there are, as they are now."""
+        left: dict[tuple[AccountLabel, EndpointGroup], float] = {}
+        rate: dict[tuple[AccountLabel, EndpointGroup], float] = {}
+        used_up: dict[tuple[EndpointGroup], float] = {(group,): 0.0 for group in GROUP.values}
+        for one in seen:
+            key = (self._accounts.of(one.account), one.group)
+            left[key] = left.get(key, 0.0) + one.left
+            rate[key] = rate.get(key, 0.0) + one.calls_per_minute
+            if one.left < 1:
+                used_up[(one.group,)] += 1
+        self.budget_left.replace(left)
+        self.budget_calls_per_minute.replace(rate)
+        self.budgets_used_up.replace(used_up)
+
+    def queued_by_account(self, counts: Mapping[str, int]) -> None:
+        """Events in memory by account; empty name: of none."""
+        told: dict[tuple[AccountLabel], float] = {}
+        for account, count in counts.items():
+            if account:
+                label = (self._accounts.of(account),)
+                told[label] = told.get(label, 0.0) + count
+        self.account_events_queued.replace(told)
 
     def commit(self, outcome: CommitOutcome, seconds: float) -> None:
         """One commit ended."""

@@ -122,6 +122,11 @@ class Accounts(Mapping[str, WalmartClient]):
         """Accounts that take memory here."""
         return len(self._clients)
 
+    @property
+    def token_requests(self) -> int:
+        """Tokens being asked for, or waiting for their slot."""
+        return self._slots.taken + self._slots.waiting
+
     def prepare(self, name: str) -> None:
         """An event of this account came: its token is asked for now, so that no turn waits for it."""
         if self._session is not None and name in self._settings.accounts:

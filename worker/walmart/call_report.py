@@ -4,11 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from worker.walmart.answer import CallKind
 
 Operation = Literal["get_order", "acknowledge", "ship", "cancel", "put_inventory", "token", "token_detail"]
+
+Group = Literal["read", "ship", "cancel", "acknowledge", "inventory"]
+"""Calls that Walmart counts together, each seller's on its own."""
+
+_COUNTED: Final[dict[Operation, Group]] = {
+    "get_order": "read",
+    "ship": "ship",
+    "cancel": "cancel",
+    "acknowledge": "acknowledge",
+    "put_inventory": "inventory",
+}
+
+
+def counted_as(operation: Operation) -> Group | None:
+    """The group whose budget a call is counted against; None for the token's calls: Walmart publishes no limit."""
+    return _COUNTED.get(operation)
+
 
 Begun = Callable[[Operation, str], int]
 """Told right before a request goes out: operation and subject (as `CallReport.subject`). Gives a ticket, which comes

@@ -14,8 +14,9 @@ from worker.errors import ERRORS, Failure
 from worker.outcome import Again, Trouble, Verdict, Warned
 from worker.telemetry import instruments
 from worker.telemetry.instruments import Label, Registry, labels
-from worker.telemetry.metrics import CallName, CallOutcome, Metrics
+from worker.telemetry.metrics import CallName, CallOutcome, EndpointGroup, Metrics
 from worker.walmart.answer import CallKind
+from worker.walmart.call_report import Group
 from worker.walmart.call_report import Operation as ClientOperation
 
 SUCCEEDED = Verdict("ship", "applied", walmart_status="shipped")
@@ -112,6 +113,7 @@ def test_call_labels_are_the_clients_own_words() -> None:
     """The rooms do not import each other; this holds their words together."""
     assert set(get_args(CallName)) == set(get_args(ClientOperation))
     assert set(get_args(CallOutcome)) == {"ok", *(kind.value for kind in CallKind)}
+    assert get_args(EndpointGroup) == get_args(Group)
 
 
 def test_counters_with_known_labels_start_at_zero() -> None:
@@ -196,6 +198,8 @@ def test_a_misspelt_name_or_label_value_is_a_type_error(tmp_path: Path) -> None:
     bad = [
         'm.slo_events.inc("goood")',
         'm.walmart_calls.inc("main", "ship")',
+        'm.walmart_calls.inc("main", "ship", "ok")  # an account may be shown as `other`',
+        'm.budget_left.set(1, m.account("main"), "get_order")',
         "m.evnts_received",
         'm.dead_letters.replace({("ded", "internal"): 4.0})',
         'm.commits.inc("ok")',
