@@ -41,7 +41,7 @@ fmt: $(VENV)/.dev ## Format, and fix what can be fixed
 docs: $(VENV)/.dev ## Regenerate the generated files
 	@for module in $(GENERATORS); do $(BIN)/python -m $$module; done
 
-bench: $(VENV)/.dev ## Measure throughput (ARGS="--help")
+bench: $(VENV)/.dev ## Measure, side by side with others (ARGS="--help")
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 chaos: $(VENV)/.dev ## Kill everything under load, then count (SEED=1 MINUTES=2 ARGS="--help")

@@ -39,15 +39,15 @@ class Measurement:
 
 
 MEASUREMENTS: Final[dict[str, Measurement]] = {
-    "budget": Measurement(budget, 12),
-    "isolation": Measurement(isolation, 10),
-    "cpu": Measurement(cpu, 3, reads_backlog=True),
+    "budget": Measurement(budget, 10),
+    "isolation": Measurement(isolation, 16),
+    "cpu": Measurement(cpu, 2, reads_backlog=True),
     "order": Measurement(order, 3),
     "throughput": Measurement(throughput, 4, reads_backlog=True),
     "workers": Measurement(workers, 3, reads_backlog=True),
-    "calls": Measurement(calls, 2),
+    "calls": Measurement(calls, 1),
     "latency": Measurement(latency, 2),
-    "memory": Measurement(memory, 10, reads_backlog=True),
+    "memory": Measurement(memory, 11, reads_backlog=True),
     "parked": Measurement(parked, 6),
     "lanes": Measurement(lanes, 1),
 }
