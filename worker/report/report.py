@@ -89,7 +89,7 @@ class Report:
         await self._send(delivery, result.encode(message), result.headers(message))
         self._metrics.still_retrying(
             again,
-            effect=message.effect,
+            effect=message["effect"],
             waited_budget_seconds=delivery.progress.waited_budget_s,
             counts_for_slo=delivery.replay_number == 0,
         )

@@ -24,10 +24,10 @@ from pydantic import ValidationError
 
 from worker.delivery import Delivery
 from worker.outcome import Again, Verdict
-from worker.story import Story
 from worker.telemetry.scrub import scrubber
 
 Level = Literal["debug", "info", "warning", "error"]
+_LEVELS: Final[dict[Level, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 _LIBRARY_LEVELS: Final[dict[str, int]] = {
     "aiohttp.access": logging.ERROR,  # a line per scrape and probe says nothing
@@ -53,15 +53,12 @@ def configure(level: Level = "info", *, secrets: Iterable[str] = (), stream: Bin
     """
     for secret in secrets:
         scrubber.register(secret)
+    _canonical.least = _LEVELS[level]
     _lines.to(stream if stream is not None else sys.stdout.buffer)
     structlog.configure(
         cache_logger_on_first_use=True,
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            *_ENDING,
-        ],
+        processors=[structlog.processors.add_log_level, *_ENDING],
         logger_factory=lambda *_: _lines,
     )
     root = logging.getLogger()
@@ -78,73 +75,62 @@ def log_verdict(
     delivery: Delivery, verdict: Verdict, *, account: str | None, latency_seconds: float, calls: int = 0
 ) -> None:
     """The canonical line of a finished event: everything on-call searches by, in one place."""
-    failure = verdict.failure
-    progress = delivery.progress
-    particulars: dict[str, Any] = {
-        **_who(delivery, account),
-        "operation": verdict.operation,
-        "status": verdict.status,
-        "effect": verdict.effect,
-        "walmart_status": verdict.walmart_status,
-        "attempts": progress.attempts,
-        "calls": calls,
-        "latency_seconds": round(latency_seconds, 3),
-        "waited_budget_seconds": round(progress.waited_budget_s, 3),
-        "waited_retry_seconds": round(progress.waited_retry_s, 3),
-        "correlation_id": (failure.correlation_id if failure else None) or progress.correlation_id,
-        **_story(progress.story),
-    }
-    if verdict.warnings:
-        particulars["warnings"] = [warning.code for warning in verdict.warnings]
-    if verdict.observed:
-        particulars["observed"] = True
-    if failure is None:
-        log.info("event_finished", **_told(particulars))
+    failure, progress = verdict.failure, delivery.progress
+    level: Level = "info"
+    if failure is not None:
+        level = "error" if failure.kind.category == "internal" else "warning"
+    if not _canonical.hears(level):
         return
-    particulars |= {
-        "code": failure.code,
-        "category": failure.kind.category,
-        "owner": failure.kind.owner,
-        "message": failure.message,
-        "http_status": failure.http_status,
-    }
-    if failure.kind.category == "internal":
-        log.error("event_finished", **_told(particulars))
-    else:
-        log.warning("event_finished", **_told(particulars))
+    line = _beginning(level, "event_finished", delivery, account)
+    line["operation"] = verdict.operation
+    line["status"] = verdict.status
+    line["effect"] = verdict.effect
+    line["walmart_status"] = verdict.walmart_status
+    line["attempts"] = progress.attempts
+    line["calls"] = calls
+    line["latency_seconds"] = round(latency_seconds, 3)
+    line["waited_budget_seconds"] = round(progress.waited_budget_s, 3)
+    line["waited_retry_seconds"] = round(progress.waited_retry_s, 3)
+    line["correlation_id"] = (failure.correlation_id if failure else None) or progress.correlation_id
+    if steps := progress.story.lines():
+        line["story_begun_at"] = datetime.fromtimestamp(progress.story.begun_at, UTC).isoformat()
+        line["story"] = steps
+    if verdict.warnings:
+        line["warnings"] = [warning.code for warning in verdict.warnings]
+    if verdict.observed:
+        line["observed"] = True
+    if failure is not None:
+        line["code"] = failure.code
+        line["category"] = failure.kind.category
+        line["owner"] = failure.kind.owner
+        line["message"] = failure.message
+        line["http_status"] = failure.http_status
+    _canonical.write(line)
 
 
 def log_again(delivery: Delivery, again: Again, *, account: str | None, after_seconds: float | None) -> None:
     """The line of a try that ended in another try."""
-    log.info(
-        "event_retried",
-        **_told(
-            {
-                **_who(delivery, account),
-                "operation": again.operation,
-                "trouble": again.trouble.value,
-                "code": again.failure.code,
-                "message": again.failure.message,
-                "http_status": again.failure.http_status,
-                "attempts": delivery.progress.attempts,
-                "after_seconds": None if after_seconds is None else round(after_seconds, 3),
-                "correlation_id": again.failure.correlation_id or delivery.progress.correlation_id,
-            }
-        ),
-    )
+    if not _canonical.hears("info"):
+        return
+    line = _beginning("info", "event_retried", delivery, account)
+    line["operation"] = again.operation
+    line["trouble"] = again.trouble.value
+    line["code"] = again.failure.code
+    line["message"] = again.failure.message
+    line["http_status"] = again.failure.http_status
+    line["attempts"] = delivery.progress.attempts
+    line["after_seconds"] = None if after_seconds is None else round(after_seconds, 3)
+    line["correlation_id"] = again.failure.correlation_id or delivery.progress.correlation_id
+    _canonical.write(line)
 
 
-def _story(story: Story) -> dict[str, Any]:
-    """What happened to it, counted from `story_begun_at`; nothing where nothing was noted."""
-    lines = story.lines()
-    if not lines:
-        return {}
-    return {"story_begun_at": datetime.fromtimestamp(story.begun_at, UTC).isoformat(), "story": lines}
-
-
-def _who(delivery: Delivery, account: str | None) -> dict[str, Any]:
+def _beginning(level: Level, event: str, delivery: Delivery, account: str | None) -> dict[str, Any]:
+    """Time, level, what happened, and to which event."""
     envelope, record = delivery.envelope, delivery.record
     return {
+        "time": f"{datetime.now(UTC).isoformat()[:-6]}Z",
+        "level": level,
+        "event": event,
         "event_id": envelope.id,
         "source": envelope.source,
         "type": envelope.type,
@@ -160,8 +146,37 @@ def _who(delivery: Delivery, account: str | None) -> dict[str, Any]:
     }
 
 
-def _told(particulars: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in particulars.items() if value is not None}
+class _Canonical:
+    """Writes the one line per outcome without the processors, which cost as much as everything else about an event.
+
+    Its keys are those above, none of them private. Its values are looked at where nothing can have been left out: in
+    the line as it would be written. Only if something there may be a secret or an address do they go through the net.
+    """
+
+    least = _LEVELS["info"]
+
+    def hears(self, level: Level) -> bool:
+        """True if lines of this level are wanted."""
+        return _LEVELS[level] >= self.least
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Write it, without the values that are None."""
+        line = {key: value for key, value in line.items() if value is not None}
+        if not structlog.is_configured():
+            # Nobody has configured anything (a test): as structlog would have it.
+            del line["time"]
+            getattr(log, line.pop("level"))(line.pop("event"), **line)
+            return
+        try:
+            rendered = orjson.dumps(line)
+        except TypeError:  # lone surrogates, integers over 64 bits
+            rendered = b""
+        if not rendered or not scrubber.is_clean(rendered):
+            rendered = _render(_lines, line["level"], scrubber(_lines, line["level"], line))
+        _lines.msg(rendered)
+
+
+_canonical = _Canonical()
 
 
 class _Lines:
