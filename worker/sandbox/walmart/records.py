@@ -132,6 +132,8 @@ class RequestCounts(Record):
     internal_errors: int
     """Mistakes of the simulation itself; anything but 0 spoils a test."""
     most_at_once_per_order: int
+    most_at_once: dict[Operation, int]
+    """Calls that were being answered at the same moment, at most, of all sellers together."""
 
     def total(self, operation: Operation | None = None, status: int | None = None, seller: str | None = None) -> int:
         """Calls that match."""

@@ -106,7 +106,7 @@ class WalmartServer:
         def waited_for() -> bool:
             return request.transport is not None
 
-        traffic.begin(call.purchase_order_id, waited_for)
+        traffic.begin(call.operation, call.purchase_order_id, waited_for)
         status = DROPPED
         try:
             answer = await self._answer(call)

@@ -36,10 +36,15 @@ class Traffic:
         self.internal_errors = 0
         self.most_at_once_per_order = 0
         """Calls about one order that were waited for at the same moment, at most. More than 1: lanes do not hold."""
+        self.most_at_once: Counter[Operation] = Counter()
+        """Calls that were being answered at the same moment, at most, of all sellers together."""
+        self._answering: Counter[Operation] = Counter()
         self._running: dict[str, list[Callable[[], bool]]] = {}
 
-    def begin(self, purchase_order_id: str | None, waited_for: Callable[[], bool]) -> None:
+    def begin(self, operation: Operation, purchase_order_id: str | None, waited_for: Callable[[], bool]) -> None:
         """A call came in. `waited_for` turns False when its caller hangs up: such a call does not count as running."""
+        self._answering[operation] += 1
+        self.most_at_once[operation] = max(self.most_at_once[operation], self._answering[operation])
         if purchase_order_id is not None:
             running = self._running.setdefault(purchase_order_id, [])
             running.append(waited_for)
@@ -48,6 +53,7 @@ class Traffic:
 
     def end(self, request: Request, waited_for: Callable[[], bool]) -> None:
         """It was answered."""
+        self._answering[request.operation] -= 1
         self.counts[request.seller, request.operation, request.status] += 1
         self.latest.append(request)
         order = request.purchase_order_id
@@ -65,4 +71,5 @@ class Traffic:
             ],
             "internal_errors": self.internal_errors,
             "most_at_once_per_order": self.most_at_once_per_order,
+            "most_at_once": dict(self.most_at_once),
         }
