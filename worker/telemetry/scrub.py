@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any, Final
 
+from worker.telemetry.needles import Needles
+
 MASK: Final = "***"
 
 _SHORTEST_SECRET = 4
@@ -47,8 +49,8 @@ class Scrubber:
     """Knows the secrets of this process. Secrets that are read anew (a rotated file) are registered when read."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._secrets: tuple[str, ...] = ()
-        self._in_json: tuple[bytes, ...] = ()
+        self._secrets: Needles[str] = Needles()
+        self._in_json: Needles[bytes] = Needles()
         """The secrets as they would stand in a line of JSON."""
         for secret in secrets:
             self.register(secret)
@@ -56,32 +58,29 @@ class Scrubber:
     def register(self, secret: str) -> None:
         """Mask this text from now on."""
         secret = secret.strip()
-        if len(secret) >= _SHORTEST_SECRET and secret not in self._secrets:
-            # Longest first: a secret may contain another one.
-            self._secrets = tuple(sorted({*self._secrets, secret}, key=len, reverse=True))
-            spellings = (json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False))
-            self._in_json += tuple({spelling.encode("utf-8", "surrogatepass") for spelling in spellings})
+        if len(secret) >= _SHORTEST_SECRET:
+            self._secrets.add(secret)
+            for ascii_only in (True, False):
+                spelling = json.dumps(secret, ensure_ascii=ascii_only)[1:-1]
+                self._in_json.add(spelling.encode("utf-8", "surrogatepass"))
 
     def is_clean(self, line: bytes) -> bool:
         """True if a line of JSON (UTF-8) surely holds no secret, token or e-mail address; its keys are not judged."""
         if not line.isascii():
             # Letters that are the same in lower case: only texts know them.
-            return self._clean(line.decode("utf-8", "replace")) and not any(secret in line for secret in self._in_json)
+            return self._clean(line.decode("utf-8", "replace")) and not self._in_json.are_in(line)
         low = line.lower()
         for word in _SUSPECT_BYTES:
             if word in low:
                 return False
-        for secret in self._in_json:  # noqa: SIM110  # a generator per line costs more than the look
-            if secret in line:
-                return False
-        return True
+        return not self._in_json.are_in(line)
 
     def text(self, text: str) -> str:
         """`text` without secrets, tokens and e-mail addresses."""
         if self._clean(text):
             return text
-        for secret in self._secrets:
-            if secret in text:
+        if self._secrets.are_in(text):
+            for secret in self._secrets.longest_first:
                 text = text.replace(secret, MASK)
         for pattern, mask in _PATTERNS:
             text = pattern.sub(mask, text)
@@ -92,7 +91,7 @@ class Scrubber:
         for word in _SUSPECT:
             if word in low:
                 return False
-        return all(secret not in text for secret in self._secrets)
+        return not self._secrets.are_in(text)
 
     def value(self, value: Any, depth: int = 0) -> Any:
         """`value` with every text in it scrubbed and private keys dropped; what is too deep is masked whole."""
