@@ -22,10 +22,9 @@ from tests.bench.faults import THROTTLED, Bucket, Faults
 from tests.bench.traffic import order_template
 
 _HEAD: Final = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: application/json;charset=utf-8\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\n"
-    b"X-Current-Token-Count: %d\r\nX-Next-Replenishment-Time: %d\r\nContent-Length: %d\r\n\r\n"
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json;charset=utf-8\r\nX-Current-Token-Count: 4999\r\n"
+    b"X-Next-Replenishment-Time: 4102444800000\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\nContent-Length: "
 )
-_PLENTY: Final = 999_999
 _TOKEN: Final = orjson.dumps({"access_token": "bench-token", "token_type": "Bearer", "expires_in": 900})
 _KEPT_TIMES: Final = 100_000
 
@@ -73,11 +72,6 @@ class Walmart:
         answer = self.faults.answer(account, order, writes=writes)
         bucket = self._buckets.get(account) if answer == "served" and writes and order is not None else None
         return answer if bucket is None or bucket.grants(time.monotonic()) else THROTTLED
-
-    def left(self, account: str, *, writes: bool) -> int:
-        """Calls left in an account's budget, as the answers tell."""
-        bucket = self._buckets.get(account) if writes else None
-        return _PLENTY if bucket is None else int(bucket.left(time.monotonic()))
 
     def note(self, order: str, came: float) -> None:
         """A call that is answered now."""
@@ -176,7 +170,6 @@ class _Connection(asyncio.Protocol):
         if is_token:
             self._answer(_TOKEN)
             return
-        left = walmart.left(account[1:], writes=writes)
         if writes:
             assert action == "shipping", path
             walmart.posts += 1
@@ -185,9 +178,9 @@ class _Connection(asyncio.Protocol):
             walmart.gets += 1
             content = walmart.get(order)
         if walmart.delay_s:
-            self._loop.call_at(came + walmart.delay_s, self._answer, content, left, order, came)
+            self._loop.call_at(came + walmart.delay_s, self._answer, content, order, came)
         else:
-            self._answer(content, left, order, came)
+            self._answer(content, order, came)
 
     def _bench(self, path: str, body: bytes) -> None:
         walmart = self._walmart
@@ -203,10 +196,10 @@ class _Connection(asyncio.Protocol):
             walmart.reset()
             self._answer(b"{}")
 
-    def _answer(self, content: bytes, left: int = _PLENTY, order: str | None = None, came: float = 0.0) -> None:
+    def _answer(self, content: bytes, order: str | None = None, came: float = 0.0) -> None:
         if order is not None:
             self._walmart.note(order, came)
-        self._write(_HEAD % (left, time.time() * 1000 + 1, len(content)) + content)
+        self._write(_HEAD + str(len(content)).encode() + b"\r\n\r\n" + content)
 
     def _write(self, answer: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():

@@ -25,7 +25,7 @@ from worker.delivery import Delivery, Record
 from worker.errors import Failure
 from worker.intake.decode import Decoder
 from worker.parked import letters
-from worker.settings import AccountSettings, TopicSettings
+from worker.settings import TopicSettings
 
 DELAY_S: Final = 0.05
 """How long Walmart takes to answer."""
@@ -159,13 +159,7 @@ async def parked(ground: Ground, effort: Effort) -> list[Figure]:
 
 
 def _settings(walmart: FastWalmart, port: int) -> dict[str, dict[str, Any]]:
-    account: dict[str, Any] = {
-        "client_id": CLIENT_ID,
-        "client_secret": CLIENT_SECRET,
-        "base_url": f"{walmart.url}/{ACCOUNT}",
-    }
-    if "ship_calls_per_minute" in AccountSettings.model_fields:
-        account["ship_calls_per_minute"] = BUDGET * 60
+    account = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "base_url": f"{walmart.url}/{ACCOUNT}"}
     return {
         "accounts": {ACCOUNT: account},
         "stores": {STORE: {"account": ACCOUNT}},

@@ -8,11 +8,11 @@ from typing import Any
 
 import worker.app
 from schemas.events import OrderShipped
-from tests.bench.contract import CLIENT_ID, CLIENT_SECRET, PLENTY_PER_MINUTE, STORE, Task, task_of_arguments
+from tests.bench.contract import CLIENT_ID, CLIENT_SECRET, STORE, Task, task_of_arguments
 from tests.bench.handlers import Handle, handler_of, number_of
 from worker.delivery import Delivery, Event
 from worker.outcome import LineOutcome, Progress, Verdict
-from worker.settings import AccountSettings, Settings
+from worker.settings import Settings
 from worker.telemetry import logs
 
 
@@ -36,12 +36,8 @@ class HandlerSync:
 
 
 def settings_of(task: Task) -> Settings:
-    """Defaults, but for where everything is, and these two.
-
-    The SLO time: a backlog is old, and must not be told twice. Walmart's budgets: plenty, unless the task tells them.
-    """
+    """Defaults, but for where everything is and the SLO time: a backlog is old, and must not be told twice."""
     account = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "base_url": task.walmart or "http://127.0.0.1:9"}
-    plenty = {name: PLENTY_PER_MINUTE for name in AccountSettings.model_fields if name.endswith("_calls_per_minute")}
     sections: dict[str, Any] = {
         "kafka": {"bootstrap_servers": task.bootstrap, "group_id": task.group},
         "topics": task.topics,
@@ -53,7 +49,6 @@ def settings_of(task: Task) -> Settings:
     }
     for name, changes in task.settings.items():
         sections[name] = changes if name in ("accounts", "stores") else sections[name] | changes
-    sections["accounts"] = {name: plenty | account for name, account in sections["accounts"].items()}
     return Settings.model_validate(sections)
 
 

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, Final
 
@@ -69,6 +69,10 @@ class Total:
         self.counts: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
         self.failed: dict[int, list[str]] = {}
+        self.budgets: dict[int, Any] = {}
+        """Seed -> figures, where calls were limited."""
+        self.measured: set[int] = set()
+        """Seeds in which nothing but the budget was in the way."""
 
     def add(self, ran: Any) -> None:
         """One more seed."""
@@ -81,6 +85,10 @@ class Total:
         self.counts += ran.counts
         self.counts["most events in memory"] = most
         self.failures += ran.failures
+        if ran.budget.calls:
+            self.budgets[ran.seed] = ran.budget
+            if ran.measured:
+                self.measured.add(ran.seed)
         if ran.violations:
             self.failed[ran.seed] = ran.violations
 
@@ -101,7 +109,23 @@ class Total:
             "failed_seeds": self.failed,
             "failure_codes": dict(self.failures.most_common()),
             "coverage": dict(sorted(self.counts.items())),
+            "budgets": {
+                "all": self._budget(self.budgets),
+                "measured": self._budget(self.measured),
+                "seeds": {
+                    seed: figures.as_json() | {"measured": seed in self.measured}
+                    for seed, figures in self.budgets.items()
+                },
+            },
         }
+
+    def _budget(self, seeds: Iterable[int]) -> dict[str, Any]:
+        from tests.sim.budgets import Figures
+
+        total = Figures()
+        for seed in seeds:
+            total.add(self.budgets[seed])
+        return total.as_json()
 
 
 def _all(first: int, runs: int, jobs: int) -> Iterator[Any]:
@@ -131,6 +155,8 @@ def _print(total: Total, wall_s: float, *, shrink: bool) -> None:
     for name, value in figures["coverage"].items():
         print(f"  {value:>12,}  {name}")
     print("final results `failed`, by code:", figures["failure_codes"])
+    print("calls with a budget:", figures["budgets"]["all"])
+    print("where nothing else is in the way:", figures["budgets"]["measured"])
     for seed, violations in total.failed.items():
         print(f"seed {seed}: {len(violations)} promises broken: make sim SEED={seed} RUNS=1")
         for violation in violations[:5]:

@@ -21,6 +21,7 @@ from aiokafka.errors import (
     IllegalGenerationError,
     IllegalStateError,
     KafkaConnectionError,
+    KafkaError,
     KafkaTimeoutError,
     OffsetMetadataTooLargeError,
     RebalanceInProgressError,
@@ -32,6 +33,7 @@ from aiokafka.util import commit_structure_validate
 from tests.sim.cluster import Broker, Cluster, Place, Stored
 from tests.sim.group import Joined, Member
 from tests.sim.virtual_loop import PROCESS, Process
+from worker.intake.membership import FencedInstanceIdError
 
 RETRY_BACKOFF_S: Final = 0.1
 METADATA_BYTES: Final = 4_096
@@ -132,6 +134,8 @@ class FakeConsumer(_Client):
         self._commits = asyncio.Lock()
         self._commit_at = 0.0
         self._rejoin = True
+        self._broken: KafkaError | None = None
+        """What ended the task that coordinates; every poll raises it from then on."""
         self._last_end: dict[TopicPartition, int] = {}
         self._coordinator = SimpleNamespace(
             member_id="",
@@ -198,7 +202,14 @@ class FakeConsumer(_Client):
         while not self.closed:
             if self._rejoin:
                 self._rejoin = False
-                await self._join()
+                try:
+                    await self._join()
+                except FencedInstanceIdError as error:
+                    cluster.history.count("fenced by a process of the same name")
+                    self._broken = KafkaError(f"Unexpected error during coordination {error!r}")
+                    self._settled.set()
+                    self._wake()
+                    return
             await asyncio.sleep(heartbeat_s * cluster.chance.uniform(0.8, 1.2))
             if not cluster.reaches(cluster.coordinator, self.process):
                 continue
@@ -301,6 +312,8 @@ class FakeConsumer(_Client):
                 raise ConsumerStoppedError
             if not self._settled.is_set():
                 await self._settled.wait()
+            if self._broken is not None:
+                raise self._broken
             drained = self._drain(partitions, max_records or 500)
             left = ends_at - loop.time()
             if drained or left <= 0:
@@ -586,13 +599,22 @@ class FakeProducer(_Client):
             loop.call_later(self.timeout_s, _fail, answer, KafkaTimeoutError())
             return answer
         self._next[topic, number] = at
-        loop.in_world(at - loop.time(), self._arrives, answer, (topic, number), batch.records, lost)
+        loop.in_world(at - loop.time(), self._arrives, answer, (topic, number), batch.records, lost, self._now_ms())
         if lost:
             loop.call_later(self.timeout_s, _fail, answer, KafkaTimeoutError())
         return answer
 
+    def _now_ms(self) -> int:
+        """A record's time is its producer's."""
+        return self.cluster.now_ms + round(self.process.clock_ahead_s * 1000)
+
     def _arrives(
-        self, answer: asyncio.Future[RecordMetadata], place: Place, records: list[tuple[Any, ...]], lost: bool
+        self,
+        answer: asyncio.Future[RecordMetadata],
+        place: Place,
+        records: list[tuple[Any, ...]],
+        lost: bool,
+        written_ms: int,
     ) -> None:
         cluster, (topic, number) = self.cluster, place
         if cluster.over:
@@ -600,7 +622,9 @@ class FakeProducer(_Client):
         if not cluster.reaches(cluster.leader(topic, number), None):
             cluster.loop.in_world(self.timeout_s / 2, _fail, answer, KafkaTimeoutError())
             return
-        stored: list[Stored] = [cluster.append(topic, number, *record, by=self.process) for record in records]
+        stored: list[Stored] = [
+            cluster.append(topic, number, *record, timestamp_ms=written_ms, by=self.process) for record in records
+        ]
         if not lost:
             metadata = RecordMetadata(
                 topic, number, TopicPartition(topic, number), stored[0].offset, stored[0].timestamp_ms, 0, 0
@@ -622,6 +646,7 @@ class FakeAdmin(_Client):
         return [
             {
                 "topic": topic,
+                "error_code": 0,
                 "partitions": [
                     {"partition": partition, "leader": self.cluster.leader(topic, partition).number}
                     for partition in sorted(self.cluster.partitions_of(topic))

@@ -11,6 +11,7 @@ from aiokafka.errors import IllegalGenerationError, RebalanceInProgressError, Un
 from aiokafka.structs import OffsetAndMetadata
 
 from tests.sim.virtual_loop import Process
+from worker.intake.membership import FencedInstanceIdError
 
 if TYPE_CHECKING:
     from tests.sim.cluster import Cluster
@@ -58,7 +59,9 @@ class Group:
         """A JoinGroup request (and the SyncGroup that follows) arrives."""
         now = self.cluster.loop.time()
         if member_id and member_id not in self.members:
-            self._fail(answer, UnknownMemberIdError())
+            others = (old.instance_id for old in self.members.values() if member.instance_id is not None)
+            taken_over = member.instance_id in others
+            self._fail(answer, FencedInstanceIdError() if taken_over else UnknownMemberIdError())
             return
         if not member_id:
             self._numbers += 1

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from typing import Final
 
 import orjson
 
 from schemas import deadletter
+from tests.sim.budgets import Waiting
 from tests.sim.cluster import Cluster, Place, Stored
 from tests.sim.history import History
+from tests.sim.replays import Replays
 from tests.sim.scenario import CANCELLED, DEAD_LETTERS, RESULTS, SHIPPED, Message, OrderStory, Scenario
 from tests.sim.virtual_loop import Process
 from tests.sim.walmart import Effect, FakeWalmart
 from worker.sandbox.walmart.orders import Line
+from worker.sandbox.walmart.specs import Operation
 from worker.sync.tracking import canonical
 
 INPUTS: Final = (SHIPPED, CANCELLED)
 
 ENOUGH_QUIET_S: Final = 60.0
 """So long after the last fault nothing may be given up any more: every wait is shorter here."""
+
+READ_S: Final = 1.0
+"""By then a worker has read a record and Walmart's order."""
 
 State = dict[str, tuple[int, int, dict[str, int]]]
 """Place of an order -> open units, cancelled units, units by canonical tracking number."""
@@ -62,10 +68,15 @@ class Judge:
         """Up to which offset commits have been judged."""
         self._running: dict[tuple[str, str], str] = {}
         """(Process, order) -> the event being attempted."""
+        self._waiting: dict[str, deque[Published]] = defaultdict(deque)
+        """Order -> its records that are not known to be settled, in the order of publishing."""
         self._judged_effects = 0
         self._told_retrying: Counter[str] = Counter()
         self.room: dict[bytes | None, deadletter.DeadLetter] = {}
         """The dead-letter topic as a reader of all of it sees it."""
+        self.replays = Replays(history)
+        self._disordered: set[str] = set()
+        """Orders of which a waiting event was replayed, which the command never does: it has lost its place."""
         cluster.broken = self.violation
         cluster.written.append(self._written)
         cluster.committed.append(self._committed)
@@ -88,6 +99,7 @@ class Judge:
             self.by_key[message.identity].append(each)
             if message.order:
                 self.of_order[message.topic, message.order].append(each)
+                self._waiting[message.order].append(each)
         self.history.add(f"{message.topic.split('.')[1]}/{partition}/{record.offset}: {message.what}", "commerce")
 
     def _written(self, topic: str, partition: int, record: Stored) -> None:
@@ -118,6 +130,7 @@ class Judge:
             return
         self.history.count("final results")
         each.last = told["status"]
+        self.replays.result(told, self.cluster.loop.time())
         if each.final is None:
             each.final = (self.cluster.loop.time(), told["status"], error)
             if told["status"] == "failed":
@@ -135,16 +148,20 @@ class Judge:
         give_up_s = scenario.settings.timing.give_up_after_hours * 3600
         first = min(other.published_at for other in self.by_key[message.identity])
         now = self.cluster.loop.time()
-        if now - first >= give_up_s:
+        if now - first >= give_up_s - scenario.clocks_apart_s:
             self.history.count("given up")
             if message.is_guarded and self._bad_shipment(order.id):
                 return
             calm_s = now - 1_000 - scenario.quiet_at
-            if calm_s < ENOUGH_QUIET_S or (code == "waiting_for_shipments" and scenario.quirks):
+            if calm_s < ENOUGH_QUIET_S + scenario.clocks_apart_s or (
+                code == "waiting_for_shipments" and scenario.quirks
+            ):
                 return
             self.violation(f"{message.what}: given up with {code} although all has been well for {calm_s:.0f} s")
             return
         if "bare_400" in scenario.weather_kinds and code in ("walmart_refused", "walmart_refused_without_cause"):
+            return
+        if order.id in self._disordered or scenario.clock_lies:
             return
         if message.is_guarded and any(other.misplaced for other in scenario.orders.values()):
             return
@@ -176,6 +193,11 @@ class Judge:
         if record.key is None:
             self.violation("a record without a key in the compacted topic")
         self.history.count(f"room: {about.state}")
+        before = self.room.get(record.key)
+        was = before.about.state if before is not None else None
+        self.replays.letter(key, about, was, record.by, self.cluster.loop.time())
+        if (about.state, was) == ("replay", "waiting") and about.order:
+            self._disordered.add(about.order)
         if record.value is None or about.state == "settled":
             self.room.pop(record.key, None)
             return
@@ -239,6 +261,17 @@ class Judge:
         for key in [key for key in self._running if key[0] == str(process)]:
             del self._running[key]
 
+    def waiting(self) -> Waiting:
+        """How many orders wait for which kind of call: the first event of each that is not settled says which."""
+        now, waiting = self.cluster.loop.time(), Counter[tuple[str, Operation]]()
+        for order, line in self._waiting.items():
+            while line and self._final(line[0]):
+                line.popleft()
+            if line and now - line[0].published_at >= READ_S:
+                account = self.scenario.settings.stores[self.scenario.orders[order].store].account
+                waiting[account, "ship" if line[0].topic == SHIPPED else "cancel"] += 1
+        return waiting
+
     def look(self) -> None:
         """Judge the effects since the last look: only what is final may have been passed."""
         for effect in self.walmart.effects[self._judged_effects :]:
@@ -251,7 +284,7 @@ class Judge:
             self.violation(f"an effect outside of any event: {effect}")
             return
         first = own[0]
-        if self.scenario.orders[effect.order].misplaced:
+        if self.scenario.orders[effect.order].misplaced or effect.order in self._disordered:
             return
         for earlier in self.of_order[first.topic, effect.order]:
             if earlier.offset >= first.offset:
@@ -298,12 +331,12 @@ class Judge:
     def close(self) -> None:
         """Everything that can only be judged when all is over."""
         self.look()
-        for missing in self.unsettled():
+        for missing in (*self.unsettled(), *self.replays.unanswered()):
             self.violation(missing)
         for key, letter in self.room.items():
             if letter.about.state == "dead":
                 self._still_dead((key or b"").decode("utf-8", "replace"), letter.about)
-        for order in self.scenario.orders.values():
+        for order in self.scenario.orders.values() if not self.scenario.clock_lies else ():
             self._judge_charges(order)
             if not self._any_failed(order):
                 self.history.count("orders judged by their end")

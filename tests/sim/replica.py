@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 
 from tests.sim.history import History
 from tests.sim.virtual_loop import Process, VirtualLoop
-from worker.app import Worker
+from worker.app import StoppedError, Worker
 from worker.clock import Clock
 from worker.settings import Settings
 
@@ -31,6 +31,8 @@ class Replica:
         history: History,
         broken: Callable[[str], None],
         died: Callable[[Process], None],
+        *,
+        clock_ahead_s: float = 0.0,
     ) -> None:
         self.name, self._loop, self._clock, self._seed = name, loop, clock, seed
         self._settings, self._history, self._broken, self._died = settings, history, broken, died
@@ -40,6 +42,10 @@ class Replica:
         self.graveyard: list[Process] = []
         self.wanted = True
         """False once it is asked to stop for good."""
+        self.clock_ahead_s = clock_ahead_s
+        """Of its machine: every incarnation has the same wall clock."""
+        self.twin: Replica | None = None
+        """A second place with the same `group_instance_id`, by somebody's mistake."""
 
     @property
     def alive(self) -> bool:
@@ -57,6 +63,7 @@ class Replica:
             return
         self._incarnations += 1
         process = self.process = Process(f"{self.name}#{self._incarnations}")
+        process.clock_ahead_s = self.clock_ahead_s
         self._history.add("starts", process)
         task = self._loop.begin(process, self._live(process), name=str(process))
         task.add_done_callback(lambda done: self._loop.in_world(0.0, self._ended, process, done))
@@ -74,7 +81,11 @@ class Replica:
         self._history.add("ended" + (f": {error!r}" if error is not None else ""), process)
         if self.process is process:
             self.process = self.worker = None
-        if isinstance(error, KafkaError | TimeoutError):
+        if self.twin is not None and isinstance(error, StoppedError) and "taken over" in str(error):
+            # Whoever watches over it must not start it again: the two would end each other for ever.
+            self._history.count("ended for a process of the same name")
+            self.wanted = False
+        elif isinstance(error, KafkaError | TimeoutError):
             self._history.count("starts failed for want of Kafka")
         elif error is not None:
             self._history.count("workers that ended by themselves")
@@ -115,6 +126,14 @@ class Replica:
         """SIGCONT now."""
         if self.process is not None:
             self._wake(self.process)
+
+    def set_clock(self, by_s: float) -> None:
+        """Somebody (or NTP) sets the machine's clock; what runs on it sees it at once."""
+        self._history.count("clocks set back" if by_s < 0 else "clocks set forward")
+        self._history.add(f"the clock jumps by {by_s:+.1f} s", self.process or self.name)
+        self.clock_ahead_s += by_s
+        if self.process is not None:
+            self.process.clock_ahead_s = self.clock_ahead_s
 
     def stop(self, *, for_good: bool = False) -> None:
         """SIGTERM."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from tests.sim.budgets import BudgetPlan
 from tests.sim.cluster import Trouble
 from tests.sim.scenario import Scenario, make
 from tests.sim.simulation import Ran, run
@@ -24,7 +25,7 @@ def shrunk(seed: int) -> Ran:
         runs += 1
         return runs <= _MOST_RUNS and bool(run(seed, change=_all_of([*changes, more])).violations)
 
-    candidates: list[Change] = [_no_trouble, _no_faults]
+    candidates: list[Change] = [_no_trouble, _no_faults, _no_budgets, _true_clocks]
     changes.extend(change for change in candidates if fails(change))
     _halve(seed, changes, fails, lambda scenario: len(scenario.happenings), _without_happenings)
     _halve(seed, changes, fails, lambda scenario: len(scenario.orders), _without_orders)
@@ -69,6 +70,14 @@ def _no_trouble(scenario: Scenario) -> None:
 
 def _no_faults(scenario: Scenario) -> None:
     scenario.weather.faults = scenario.weather.slow = 0.0
+
+
+def _no_budgets(scenario: Scenario) -> None:
+    scenario.budget = BudgetPlan()
+
+
+def _true_clocks(scenario: Scenario) -> None:
+    scenario.clocks_ahead_s = ()
 
 
 def _without_happenings(gone: frozenset[int]) -> Change:

@@ -18,15 +18,17 @@ from unittest.mock import patch
 import structlog
 
 import worker.app
+from tests.sim.budgets import Figures
 from tests.sim.clients import Cables, FakeAdmin, FakeConsumer, FakeProducer
 from tests.sim.cluster import Cluster, Trouble
 from tests.sim.history import History, HistoryLogger
 from tests.sim.judge import Judge
+from tests.sim.people import People
 from tests.sim.replica import Replica
 from tests.sim.scenario import CANCELLED, DEAD_LETTERS, RESULTS, SHIPPED, Happening, Message, Scenario, make
 from tests.sim.virtual_loop import PROCESS, IdleError, VirtualLoop
 from tests.sim.walmart import EVENT, FakeWalmart, LoopTime, Weather, on_loop_time
-from worker.sandbox.walmart.specs import FaultSpec, SellerSpec
+from worker.sandbox.walmart.specs import FaultSpec
 from worker.sync.apply import Sync
 
 LOOK_S: Final = 1.0
@@ -35,6 +37,8 @@ BATCH: Final = 20
 TAKEN_UP: Final = 10
 """Events that may come from the waiting room while the window is full: late and expired ones, probes."""
 MOST_REPLICAS: Final = 4
+TWINS_END_S: Final = 60.0
+"""So long after the last fault only one process of each name is left."""
 ENOUGH: Final = 20
 """Violations after which a run need not go on."""
 MOST_STEPS: Final = 6_000_000
@@ -44,7 +48,7 @@ _FAKES: Final = {
     "AIOKafkaProducer": FakeProducer,
     "AIOKafkaAdminClient": FakeAdmin,
 }
-_NOT_OURS: Final = ("worker.oncall", "worker.cli", "worker.sandbox", "worker.check")
+_NOT_OURS: Final = ("worker.cli", "worker.sandbox", "worker.check")
 
 
 @dataclass
@@ -59,6 +63,9 @@ class Ran:
     counts: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
     lines: list[str] = field(default_factory=list)
+    budget: Figures = field(default_factory=Figures)
+    measured: bool = False
+    """Nothing but the budget was in the way."""
     seconds: float = 0.0
     """Of processor time."""
 
@@ -112,9 +119,21 @@ class Simulation:
         for topic in (SHIPPED, CANCELLED, RESULTS, DEAD_LETTERS):
             self.cluster.create(topic, scenario.partitions)
         self.walmart = FakeWalmart(
-            self.loop, random.Random(f"walmart {seed}"), self.history, scenario.settings.timing.call_timeout_seconds
+            self.loop,
+            random.Random(f"walmart {seed}"),
+            self.history,
+            scenario.settings.timing.call_timeout_seconds,
+            plan=scenario.budget,
         )
         self.judge = Judge(scenario, self.cluster, self.walmart, self.history)
+        self.people = People(
+            self.loop,
+            scenario.settings,
+            random.Random(f"people {seed}"),
+            self.history,
+            self.judge.violation,
+            may_resolve=lambda order: order not in scenario.orders or not scenario.orders[order].guarded_cancel,
+        )
         self.replicas: list[Replica] = []
         self._correlation_ids = 0
 
@@ -147,6 +166,8 @@ class Simulation:
             counts=history.counts,
             failures=self.judge.failures,
             lines=history.lines,
+            budget=self.walmart.budgets.figures(),
+            measured=self.scenario.budget.measured,
         )
 
     def _put_away(self) -> None:
@@ -159,6 +180,9 @@ class Simulation:
                 replica.graveyard.append(replica.process)
             for process in replica.graveyard:
                 self.loop.bury(process)
+        for process in self.people.processes:
+            self.loop.kill(process)
+            self.loop.bury(process)
         rest = [task for task in asyncio.all_tasks(self.loop) if not task.done()]
         for task in rest:
             task._log_destroy_pending = False  # type: ignore[attr-defined]
@@ -231,20 +255,23 @@ class Simulation:
         scenario, loop = self.scenario, self.loop
         world = self.walmart.world
         for name in scenario.accounts:
-            world.add_seller(SellerSpec(client_id=name, client_secret=f"secret-{name}", unlimited=True))
+            world.add_seller(scenario.budget.seller(name))
         for order in scenario.orders.values():
             account = scenario.settings.stores[order.store].account
             world.add_orders([order.spec.model_copy(update={"seller": account})])
         for quirk in scenario.quirks:
             world.faults.add(FaultSpec.model_validate({"kind": quirk}))
         self.cluster.trouble, self.walmart.weather = scenario.trouble, scenario.weather
+        if scenario.clocks_ahead_s:
+            self.history.count("clocks that differ")
         for _ in range(scenario.workers):
             self._add_replica()
         for happening in scenario.happenings:
             loop.in_world(happening.at, self._happens, happening)
         loop.in_world(scenario.quiet_at, self._quiet)
         publishing = asyncio.ensure_future(self._publish())
-        bound = loop.time() + scenario.quiet_at + scenario.patience
+        over_at = max([scenario.quiet_at, *(happening.at for happening in scenario.happenings)])
+        bound = loop.time() + over_at + scenario.patience
         while True:
             await asyncio.sleep(LOOK_S)
             self._look()
@@ -253,8 +280,8 @@ class Simulation:
             if loop.steps > MOST_STEPS:
                 self.judge.violation("the workers spin")
                 break
-            quiet = loop.time() > 1_000 + scenario.quiet_at and publishing.done()
-            if (quiet and not self.judge.unsettled()) or loop.time() > bound:
+            quiet = loop.time() > 1_000 + over_at and publishing.done() and not self.people.busy
+            if (quiet and not self.judge.unsettled() and not self._twins()) or loop.time() > bound:
                 break
         publishing.cancel()
         for replica in self.replicas:
@@ -268,6 +295,11 @@ class Simulation:
 
     def _look(self) -> None:
         self.judge.look()
+        if self.scenario.budget.limited:
+            self.walmart.budgets.look(self.judge.waiting())
+        if self.loop.time() > 1_000 + self.scenario.quiet_at + TWINS_END_S:
+            for replica in self._twins():
+                self.judge.violation(f"{replica.process} and {replica.twin} of one name have both gone on")
         limits = self.scenario.settings.limits
         for replica in self.replicas:
             if replica.worker is not None:
@@ -312,14 +344,17 @@ class Simulation:
 
     # -- what goes wrong
 
-    def _add_replica(self) -> Replica:
+    def _add_replica(self, twin_of: Replica | None = None) -> Replica:
         number = len(self.replicas)
+        name = f"w{number}" if twin_of is None else f"{twin_of.name}'"
         settings = self.scenario.settings
         if self.scenario.static:
-            kafka = settings.kafka.model_copy(update={"group_instance_id": f"order-sync-{number}"})
+            instance = f"order-sync-{name.removeprefix('w').rstrip(chr(39))}"
+            kafka = settings.kafka.model_copy(update={"group_instance_id": instance})
             settings = settings.model_copy(update={"kafka": kafka})
+        clocks = self.scenario.clocks_ahead_s
         replica = Replica(
-            f"w{number}",
+            name,
             self.loop,
             self.clock,
             settings,
@@ -327,10 +362,24 @@ class Simulation:
             self.history,
             self.judge.violation,
             self.judge.died,
+            clock_ahead_s=clocks[number % len(clocks)] if clocks else 0.0,
         )
+        if twin_of is not None:
+            replica.twin, twin_of.twin = twin_of, replica
         self.replicas.append(replica)
         replica.start()
         return replica
+
+    def _twins(self) -> list[Replica]:
+        """Of each two that have one name and both run, one."""
+        return [
+            replica
+            for number, replica in enumerate(self.replicas)
+            if replica.twin is not None
+            and replica.alive
+            and replica.twin.alive
+            and replica.twin not in self.replicas[:number]
+        ]
 
     def _happens(self, happening: Happening) -> None:
         loop, seconds = self.loop, happening.seconds
@@ -364,6 +413,14 @@ class Simulation:
                 self.history.count(f"account outages: {happening.how}")
                 self.history.add(f"account {name} is out ({happening.how}) for {seconds:.0f} s", "walmart")
                 self.walmart.outages[name] = (loop.time() + seconds, happening.how)
+            case "twin":
+                if self.scenario.static and replica.wanted and replica.twin is None:
+                    self.history.count("two processes of one name")
+                    self._add_replica(twin_of=replica)
+            case "clock":
+                replica.set_clock(seconds)
+            case "replay" | "resolve":
+                self.people.act(happening)
             case "compact":
                 self.cluster.compact(DEAD_LETTERS, tombstones_older_than_s=60.0)
 
@@ -380,7 +437,8 @@ class Simulation:
             if replica.process is not None:
                 replica.process.cut_off_until = 0.0
         if not any(replica.alive for replica in self.replicas):
-            self.replicas[0].start()
+            for replica in self.replicas:
+                replica.start()
 
 
 def _product() -> list[ModuleType]:

@@ -14,10 +14,14 @@ import pytest
 
 from schemas import deadletter
 from tests.sim import simulation
+from tests.sim.budgets import STYLES
 from tests.sim.clients import FakeProducer
-from tests.sim.scenario import DEAD_LETTERS, RESULTS, Scenario, make
+from tests.sim.cluster import Place
+from tests.sim.scenario import DEAD_LETTERS, RESULTS, Happening, Scenario, make
 from tests.sim.simulation import Ran, run
+from worker.intake.membership import StaticMember
 from worker.intake.offsets import Offsets
+from worker.parked.waiting import Waiting
 from worker.sync.attempt import Attempt
 
 SEEDS = int(os.environ.get("SIM_SEEDS", "150"))
@@ -51,6 +55,19 @@ COVERED = (
     "room: settled",
     "room: waiting",
     "results repeated",
+    "walmart: budget used up",
+    "accounts shared with somebody else",
+    *(f"budget headers: {style}" for style in STYLES if style != "right"),
+    "replays asked for of dead letters",
+    "replays asked for of waiting events",
+    "replays answered: succeeded",
+    "replays answered: failed",
+    "dead letters resolved",
+    "clocks that differ",
+    "clocks set back",
+    "clocks set forward",
+    "two processes of one name",
+    "ended for a process of the same name",
 )
 """What must really have happened in so many seeds."""
 
@@ -65,6 +82,7 @@ def test_seeds_hold() -> None:
     assert figures["failed_seeds"] == {}
     missing = [what for what in COVERED if not figures["coverage"].get(what)]
     assert not missing
+    assert figures["budgets"]["measured"]["allowed"] > 0
 
 
 def calm(scenario: Scenario) -> None:
@@ -77,6 +95,21 @@ def calm(scenario: Scenario) -> None:
 
 def crashing(scenario: Scenario) -> None:
     """As it comes."""
+
+
+def twins(scenario: Scenario) -> None:
+    """Somebody starts a second process under a worker's name."""
+    if not scenario.static:
+        kafka = scenario.settings.kafka.model_copy(update={"group_instance_id": "instance"})
+        scenario.settings = scenario.settings.model_copy(update={"kafka": kafka})
+        scenario.static = True
+    scenario.happenings = [Happening(scenario.quiet_at / 2, "twin", 0, 0)]
+
+
+def replayed(scenario: Scenario) -> None:
+    """Nothing goes wrong but garbage, and somebody replays it."""
+    calm(scenario)
+    scenario.happenings = [Happening(scenario.quiet_at, "replay", 0, 0, "all")]
 
 
 def same(first: Ran, second: Ran) -> bool:
@@ -105,14 +138,14 @@ def test_a_calm_day_has_no_failures() -> None:
 
 
 def dropped_results(patch: pytest.MonkeyPatch) -> None:
-    """One result in ten is acknowledged and never written."""
+    """One batch of results in ten is acknowledged and never written."""
     arrives, number = FakeProducer._arrives, iter(range(10**9))
 
-    def drop(producer: FakeProducer, answer: Any, record: tuple[Any, ...], lost: bool) -> None:
-        if record[0] == RESULTS and next(number) % 10 == 9:
+    def drop(producer: FakeProducer, answer: Any, place: Place, *rest: Any) -> None:
+        if place[0] == RESULTS and next(number) % 10 == 9:
             answer.set_result(_Somewhere)
         else:
-            arrives(producer, answer, record, lost)
+            arrives(producer, answer, place, *rest)
 
     patch.setattr(FakeProducer, "_arrives", drop)
 
@@ -151,6 +184,17 @@ def careless_writes(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Attempt, "_run", forgetful)
 
 
+def fighting_twins(patch: pytest.MonkeyPatch) -> None:
+    """A member that was lost joins as a newcomer, whoever has its name by now."""
+    patch.setattr(StaticMember, "joining", lambda *_: None)
+
+
+def forgotten_replays(patch: pytest.MonkeyPatch) -> None:
+    """What a person asks for never comes up."""
+    begin = Waiting._begin
+    patch.setattr(Waiting, "_begin", lambda room, row, now: row.state == "replay" or begin(room, row, now))
+
+
 @pytest.mark.parametrize(
     ("breaks", "told", "change"),
     [
@@ -158,6 +202,8 @@ def careless_writes(patch: pytest.MonkeyPatch) -> None:
         (eager_offsets, "neither result nor", crashing),
         (mangled_letters, "is not what came", crashing),
         (careless_writes, "charged", crashing),
+        (fighting_twins, "of one name", twins),
+        (forgotten_replays, "no final result of replay", replayed),
     ],
 )
 def test_the_judge_sees(

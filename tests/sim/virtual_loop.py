@@ -39,6 +39,8 @@ class Process:
         """Loop time until which it reaches nobody."""
         self.tasks: list[asyncio.Task[Any]] = []
         """Of a dead process: kept, so that nobody closes their coroutines (which would run their finally blocks)."""
+        self.clock_ahead_s = 0.0
+        """By how much its wall clock is ahead of the true time. The loop's own time is the same for all."""
 
     def __repr__(self) -> str:
         return self.name

@@ -15,6 +15,7 @@ from unittest.mock import patch
 from multidict import CIMultiDict
 from yarl import URL
 
+from tests.sim.budgets import BudgetPlan, Budgets
 from tests.sim.cluster import START
 from tests.sim.history import History
 from tests.sim.virtual_loop import PROCESS, Process, VirtualLoop
@@ -43,14 +44,15 @@ def checks() -> BodyChecks:
 
 
 class LoopTime:
-    """Stands in for the `time` module of the simulated Walmart."""
+    """Stands in for the `time` module: of the simulated Walmart, and of each process with its own wall clock."""
 
     def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop
 
     def time(self) -> float:
-        """Epoch seconds."""
-        return START + self._loop.time() - 1_000
+        """Epoch seconds, as the process that asks believes; the truth outside of processes."""
+        process = PROCESS.get()
+        return START + self._loop.time() - 1_000 + (process.clock_ahead_s if process is not None else 0.0)
 
     def monotonic(self) -> float:
         """Loop seconds."""
@@ -124,9 +126,11 @@ class FakeWalmart:
     """Account -> loop time until which it is out, and how: `refused`, `503`, `401`, `403`, `429`, `silent`."""
     effects: list[Effect] = field(default_factory=list)
     calls: int = 0
+    plan: BudgetPlan = field(default_factory=BudgetPlan)
 
     def __post_init__(self) -> None:
         self.world = World(Journal(None, keep=False))
+        self.budgets = Budgets(self.plan, self.world, self.loop, self.chance, self.history)
         self._serving: tuple[str, Process | None, float] = ("", None, 0.0)
         change = self.world.change
 
@@ -193,6 +197,8 @@ class FakeWalmart:
                 return NoReply(False, "the deadline for sending had passed")
         answer: asyncio.Future[Answer | None] = self.loop.create_future()
         call = (method, url, CIMultiDict(headers), wire.content, EVENT.get(), PROCESS.get(), self.loop.time())
+        # A deadline is a time on the clock of the process that set it.
+        left_s = 0.0 if body is None or deadline is None else max(0.0, deadline - body._clock.now())
         delay = chance.choice((0.005, 0.02, 0.1, 0.3))
         if fault is not None and fault != "slow_connect":
             self._tell(fault, method, url)
@@ -202,9 +208,9 @@ class FakeWalmart:
         if fault == "late_effect" and deadline is not None:
             # The connection breaks; what was sent arrives all the same, at the latest at its deadline.
             self.loop.in_world(chance.choice((0.0, 0.1)), _resolve, answer, None)
-            delay = chance.uniform(0.0, max(0.0, deadline - (START + self.loop.time() - 1_000)))
+            delay = chance.uniform(0.0, left_s)
         elif deadline is not None:
-            delay = min(delay, max(0.0, deadline - (START + self.loop.time() - 1_000)))
+            delay = min(delay, left_s)
         self.loop.in_world(delay, self._arrives, answer, fault, call)
         served = await answer
         if served is None:
@@ -298,9 +304,11 @@ class FakeWalmart:
         if found.operation == "token":
             return gateway.issue_token(world, call)
         refusal, more = gateway.admit(world, call)
+        if more and call.seller is not None:
+            more = self.budgets.answered(
+                call.seller.client_id, found.operation, more, refused=refusal is not None and refusal.status == 429
+            )
         if refusal is not None:
-            if refusal.status == 429:
-                self.history.count("walmart: budget used up")
             return Answer(refusal.status, refusal.body, refusal.content_type, {**(refusal.headers or {}), **more})
         if found.operation == "get_order" and self.weather.lag_s:
             seconds = self.chance.choice((0.0, self.chance.uniform(0, self.weather.lag_s), self.weather.lag_s))
