@@ -8,6 +8,8 @@ import random
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from functools import cache
 from typing import Any, Final
 from unittest.mock import patch
@@ -215,7 +217,9 @@ class FakeWalmart:
         served = await answer
         if served is None:
             return NoReply(True, "the connection broke", broken=True)
-        return Reply(served.status, CIMultiDict(served.headers or {}), served.body)
+        answered_at = datetime.fromtimestamp(int(START + self.loop.time() - 1_000), UTC)
+        told = {"Date": format_datetime(answered_at, usegmt=True), **(served.headers or {})}
+        return Reply(served.status, CIMultiDict(told), served.body)
 
     def _fault(self, account: str) -> str | None:
         until, how = self.outages.get(account, (0.0, ""))

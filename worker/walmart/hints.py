@@ -2,6 +2,9 @@
 
 Both spellings seen (`X-Next-Replenishment-Time`, `x-next-replenish-time`) are read, as epoch milliseconds or seconds,
 ISO 8601, HTTP date or plain seconds. Header names count without regard to case.
+
+A moment is one on Walmart's clock. Where that and ours differ, the answer's own `Date` tells by how much: otherwise a
+clock that is a minute late would wait a minute for every token.
 """
 
 from __future__ import annotations
@@ -16,8 +19,14 @@ MAX_WAIT_S: Final = 300.0
 """Longest wait believed, in seconds: a header never stops an account for longer."""
 
 _ABSURD_S: Final = 7 * 86_400.0
+_LONGEST_TEXT: Final = 100
 _REPLENISH: Final = ("X-Next-Replenishment-Time", "X-Next-Replenish-Time")
 _LEFT: Final = "X-Current-Token-Count"
+_DATE: Final = "Date"
+_DATE_EXACT_S: Final = 1.0
+"""`Date` has whole seconds, and the answer has travelled: a smaller difference says nothing."""
+_DATE_FARTHEST_S: Final = 3_600.0
+"""A larger one is not a clock's."""
 
 
 def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
@@ -25,17 +34,19 @@ def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
 
     `now`: epoch seconds. Times in the past and absurd ones are ignored.
     """
-    moments = [_moment(_get(headers, name), now) for name in ("Retry-After", *_REPLENISH)]
-    waits = [moment - now for moment in moments if moment is not None and moment > now]
+    theirs = _walmarts_now(headers, now)
+    moments = [_moment(_get(headers, name), theirs) for name in ("Retry-After", *_REPLENISH)]
+    waits = [moment - theirs for moment in moments if moment is not None]
     return min(max(waits), MAX_WAIT_S) if waits else None
 
 
 def replenish_at(headers: Mapping[str, str], now: float) -> float | None:
-    """Epoch seconds at which the next call is granted, or None."""
+    """Epoch seconds (on our clock) at which the next call is granted, or None."""
+    theirs = _walmarts_now(headers, now)
     for name in _REPLENISH:
-        moment = _moment(_get(headers, name), now)
+        moment = _moment(_get(headers, name), theirs)
         if moment is not None:
-            return moment
+            return now + (moment - theirs)
     return None
 
 
@@ -59,9 +70,19 @@ def _get(headers: Mapping[str, str], name: str) -> str | None:
     return value
 
 
+def _walmarts_now(headers: Mapping[str, str], now: float) -> float:
+    """Epoch seconds on Walmart's clock when it answered; ours, where nothing tells that they differ."""
+    text = _get(headers, _DATE)
+    date = _date(text.strip()) if text is not None and len(text) <= _LONGEST_TEXT else None
+    if date is None:
+        return now
+    theirs = date + 0.5
+    return theirs if _DATE_EXACT_S < abs(theirs - now) <= _DATE_FARTHEST_S else now
+
+
 def _moment(text: str | None, now: float) -> float | None:
     """Epoch seconds, or None where it is missing, unreadable, not later than now, or absurd."""
-    if text is None or len(text) > 100:
+    if text is None or len(text) > _LONGEST_TEXT:
         return None
     moment = _number(text.strip(), now)
     if moment is None:

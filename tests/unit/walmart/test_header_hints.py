@@ -58,6 +58,27 @@ def test_capped_and_the_longest_counts() -> None:
     assert retry_after_s({}, NOW) is None
 
 
+@pytest.mark.parametrize("late", [-60.0, -5.0, 5.0, 60.0])
+def test_a_clock_that_is_wrong_waits_no_longer(late: float) -> None:
+    """Walmart's moments are on Walmart's clock, and its answer's date tells that one."""
+    for text in ("20", FORMS["epoch ms"], FORMS["iso"], FORMS["http date"]):
+        headers = {"Date": format_datetime(moment(0), usegmt=True), "X-Next-Replenishment-Time": text}
+        ours = NOW - late
+        wait = retry_after_s(headers, ours)
+        at = replenish_at(headers, ours)
+        assert wait == pytest.approx(20, abs=0.6)
+        assert at is not None
+        assert at - ours == wait
+
+
+@pytest.mark.parametrize("date", [moment(0), moment(-1), moment(-86_400), moment(2 * 3_600)])
+def test_a_date_that_says_nothing_changes_nothing(date: datetime) -> None:
+    """It is true to a second, or it is nobody's clock."""
+    headers = {"Date": format_datetime(date, usegmt=True), "X-Next-Replenishment-Time": FORMS["epoch ms"]}
+    assert retry_after_s(headers, NOW + 0.4) == pytest.approx(19.6)
+    assert replenish_at(headers, NOW + 0.4) == pytest.approx(NOW + 20)
+
+
 @pytest.mark.parametrize(
     ("text", "left"), [("60", 60), ("0", 0), ("12.0", 12), ("-1", None), ("many", None), ("inf", None), ("", None)]
 )
@@ -67,7 +88,7 @@ def test_budget_left(text: str, left: int | None) -> None:
 
 @given(st.text(max_size=120) | st.floats().map(str) | st.integers().map(str))
 def test_any_text(text: str) -> None:
-    headers = {"Retry-After": text, "x-next-replenish-time": text, "X-Current-Token-Count": text}
+    headers = {"Retry-After": text, "x-next-replenish-time": text, "X-Current-Token-Count": text, "date": text}
     wait = retry_after_s(headers, NOW)
     assert wait is None or 0 < wait <= MAX_WAIT_S
     at = replenish_at(headers, NOW)
