@@ -72,12 +72,13 @@ class Worker:
         )
         self.vitals = Vitals(max_internal_errors=settings.limits.max_internal_errors)
         self._gates = Gates()
-        self._gatekeeper = Gatekeeper(self._gates, settings, random_source)
+        self._gatekeeper = Gatekeeper(self._gates, settings, random_source, self.clock)
         self._lanes: Lanes[Delivery] = Lanes(self._gates)
         self._accounts = Accounts(
             settings,
             self.clock,
             observer=self._observe_call,
+            begun=self._gatekeeper.begun,
             watch=self._gatekeeper,
             random_source=random_source,
         )
@@ -120,7 +121,7 @@ class Worker:
                 has_room=self._has_room,
                 has_reserve=lambda: self._has_room(shipped=True),
                 let_go=self._let_go,
-                take_over=lambda partitions, _: self._room.follow(partitions),
+                take_over=self._take_over,
                 may_read=self._room.tail.is_ready,
             ),
             clock=self.clock,
@@ -152,7 +153,7 @@ class Worker:
             self._arrivals.in_memory,
             stopping=lambda: self.vitals.stopping,
         )
-        sync = Sync(self._accounts, settings, self.clock, self._room, self._intake.fence, guard)
+        sync = Sync(self._accounts, settings, self.clock, self._room, self._intake.fence, guard, self._gatekeeper)
         handling = Handling(
             settings,
             sync,
@@ -171,6 +172,7 @@ class Worker:
             self._lanes,
             attempt=handling.attempt,
             evicted=handling.evicted,
+            waited=handling.waited,
             conclude=handling.conclude,
             failed=self._engine_failed,
             clock=self.clock,
@@ -274,6 +276,12 @@ class Worker:
 
     def _take_up(self, taken: TakenUp) -> None:
         self._arrivals.take_up(taken, self._intake.epoch)
+
+    def _take_over(self, partitions: frozenset[int], epoch: int) -> None:
+        del epoch
+        self._room.follow(partitions)
+        of_all = self._intake.partition_count(self.settings.topics.order_shipped)
+        self._gatekeeper.set_share(len(partitions) / of_all if of_all else 1.0)
 
     def _finished(self, delivery: Delivery) -> None:
         self._arrivals.forget(delivery)

@@ -124,6 +124,8 @@ class Arrivals:
             # The room says at its turn whether it is one; it would be parked and taken up for ever.
             may_stay=delivery.room_place is not None,
             since=now,
+            # A time in the future would put it behind all others.
+            age=min(now, delivery.happened_at),
         )
         self._add(entry)
         if self._paused(gates):
@@ -193,14 +195,16 @@ class Arrivals:
             return max(0, free)
         gates = self._gatekeeper.gates
         names = self._gatekeeper.names_of(store, ships=kind == "ship")
-        if gates.admits(names, now) is not None:
+        if not gates.is_passable(names, now):
             return 0
         taken_up, share = self._taken_up[settings.account], self._window.share(1)
         if gates.trickles(names):
             # One at a time goes through; a few are enough to have the next one ready.
             return 1 if free > 0 and taken_up < _TRICKLE else 0
         here = self._lanes.counts.get(settings.account, 0)
-        return max(0, min(free, max(share - here, max(1, share // _RESERVED) - taken_up)))
+        # More than its budget lets through soon would only wait here, and be parked again.
+        most = int(min(share, max(1.0, self._gatekeeper.flow(names, now))))
+        return max(0, min(free, max(most - here, max(1, most // _RESERVED) - taken_up)))
 
 
 _RESERVED: Final = 4

@@ -5,19 +5,23 @@
     store:NAME                   paused
     worker                       shut by a run of unexpected exceptions
 
-A gate's reason is an error code. An account has gates from its first event on, not before.
+A gate's reason is an error code. An account has gates from its first event on, not before. Those of endpoint groups are
+rationed: Walmart counts the calls of each seller and endpoint, and every answer tells what is left.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Container
 from typing import Final
 
 import structlog
 
+from worker.clock import Clock
 from worker.delivery import Delivery
+from worker.lanes.budget import Budget
 from worker.lanes.gates import Gates
-from worker.settings import Settings
+from worker.settings import AccountSettings, Settings
 from worker.walmart.answer import CallKind
 from worker.walmart.call_report import CallReport, Operation
 
@@ -45,6 +49,12 @@ _GROUPS: Final[dict[Operation, str]] = {
     "token": "token",
 }
 """Operation -> endpoint group: Walmart counts each on its own."""
+_UNCOUNTED: Final = frozenset({"token", "token_detail"})
+"""Walmart publishes no limit for these."""
+
+
+FLOW_S: Final = 30.0
+"""What an account's budget lets through in so many seconds may be in memory: it is its turn soon."""
 
 
 def account_gate(account: str) -> str:
@@ -58,11 +68,13 @@ def call_gate(account: str, call: str) -> str:
 
 
 class Gatekeeper:
-    """Tells the gates what was seen. Time is passed in; `wake` is told when a gate may have opened."""
+    """Tells the gates what was seen, and rations them."""
 
-    def __init__(self, gates: Gates, settings: Settings, random_source: random.Random) -> None:
+    def __init__(self, gates: Gates, settings: Settings, random_source: random.Random, clock: Clock) -> None:
         self.gates = gates
         self.random = random_source
+        self._clock = clock
+        self._share = 1.0
         self._failed: dict[str, set[str]] = {}
         """Gate -> subjects that failed since a call behind it worked."""
         self._names: dict[tuple[str, str], tuple[str, ...]] = {}
@@ -73,6 +85,13 @@ class Gatekeeper:
         self._settings = settings
         known = list(self._names)
         self._names.clear()
+        for name, budget in list(self.gates.budgets()):
+            account, _, group = name.removeprefix("account:").rpartition("/")
+            owner = settings.accounts.get(account)
+            if owner is None:
+                self.gates.ration(name, None)
+            else:
+                self._set_rate(budget, owner, group)
         shut = {account_gate(name) for name, account in settings.accounts.items() if account.paused}
         shut |= {f"store:{name}" for name, store in settings.stores.items() if store.paused}
         for view in self.gates.views():
@@ -108,12 +127,72 @@ class Gatekeeper:
                 call_gate(account, "get_order"),
                 call_gate(account, kind),
             )
+            for call in ("get_order", kind):
+                self._budget(account, call)
         return known
+
+    # -- budgets
+
+    def set_share(self, share: float) -> None:
+        """Take as much of every account's calls as is owned of all partitions, while all replicas want more."""
+        self._share = min(1.0, share) if share > 0 else 1.0
+        for _, budget in self.gates.budgets():
+            budget.share = self._share
+
+    def begun(self, account: str, operation: Operation, subject: str) -> int:
+        """A request is about to leave. Returns the ticket that its report brings back."""
+        if operation in _UNCOUNTED:
+            return 0
+        self._budget(account, operation)
+        return self.gates.begun(call_gate(account, operation), subject, self._clock.now())
+
+    def may_call(self, account: str, call: str, order: str, now: float) -> bool:
+        """True if a call (an operation of the client) may be made now: reserved by this order's turn, or still left."""
+        self._budget(account, call)
+        return self.gates.may_call(call_gate(account, call), order, now)
+
+    def flow(self, names: tuple[str, ...], now: float) -> float:
+        """Turns that the budgets behind these gates let begin within FLOW_S seconds."""
+        budgets = [budget for name in names if (budget := self.gates.budget(name)) is not None]
+        return min((budget.within(FLOW_S, now) for budget in budgets), default=float("inf"))
+
+    def forget_idle(self, active: Container[str]) -> None:
+        """Budgets of accounts without events, that were not used for long, need no memory. `active`: accounts."""
+        now = self._clock.now()
+        idle = {
+            name
+            for name, budget in self.gates.budgets()
+            if name.removeprefix("account:").rpartition("/")[0] not in active and budget.is_forgettable(now)
+        }
+        for name in idle:
+            self.gates.ration(name, None)
+        if idle:
+            # Their next event makes them anew.
+            self._names = {key: names for key, names in self._names.items() if idle.isdisjoint(names)}
+
+    def _budget(self, account: str, call: str) -> None:
+        name = call_gate(account, call)
+        if self.gates.budget(name) is not None:
+            return
+        known = self._settings.accounts.get(account)
+        if known is not None:
+            rate = known.calls_per_minute(_GROUPS[call])  # type: ignore[index]
+            self.gates.ration(name, Budget(rate / 60, rate, self._clock.now(), self._share))
+
+    @staticmethod
+    def _set_rate(budget: Budget, account: AccountSettings, group: str) -> None:
+        rate = account.calls_per_minute(group)
+        if rate / 60 != budget.rate:
+            budget.set_rate(rate / 60, rate)
+
+    # -- what was seen
 
     def observe(self, report: CallReport, now: float) -> None:
         """One request to Walmart was tried."""
         account, gates = account_gate(report.account), self.gates
         own = account if report.operation == "token" else call_gate(report.account, report.operation)
+        if report.operation not in _UNCOUNTED:
+            gates.ended(own, report.ticket, now, report.budget_left, report.replenish_at)
         match report.kind:
             case None | CallKind.REFUSED:
                 self._failed.pop(own, None)
@@ -128,7 +207,11 @@ class Gatekeeper:
             case CallKind.THROTTLED:
                 after = THROTTLED_S if report.retry_after_s is None else report.retry_after_s
                 # A little later than told, and each worker at another moment.
-                gates.slow(own, now + after * (1 + 0.1 * self.random.random()), "throttled", now)
+                until = now + after * (1 + 0.1 * self.random.random())
+                budget = gates.budget(own)
+                if budget is not None:
+                    budget.throttled(now, until)
+                gates.slow(own, until, "throttled", now)
             case CallKind.NOT_SENT | CallKind.UNKNOWN:
                 if report.too_late or report.cancelled:
                     return
@@ -191,4 +274,6 @@ class Gatekeeper:
         if name is None:
             return None
         view = self.gates.state(name)
+        if self.gates.why(name, now) == "budget":
+            return "throttled", 0
         return view.reason or "not_started", view.probes

@@ -7,7 +7,7 @@ again and how long stands in `worker/retries.py`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -20,6 +20,7 @@ from worker.intake.decode import reused_identity
 from worker.intake.fence import IntakeFence
 from worker.kafka import NotPublishedError
 from worker.lanes.engine import Retry
+from worker.lanes.gates import Hold
 from worker.outcome import Again, LineOutcome, Outcome, Trouble, Verdict
 from worker.parked.room import Room
 from worker.report.report import Report
@@ -36,6 +37,14 @@ _FULL_S = 1.0
 """While nothing more may be parked, an event that should be is looked at again this often."""
 _REST_S = 1.0
 """Whatever an event is parked for is not over in the same moment: written and fetched in turns it would spin."""
+_WORTH_TELLING_S = 0.1
+_HOLDS: dict[Hold, str] = {
+    "budget": "the account's call budget",
+    "slow": "Walmart said to wait",
+    "closed": "its gate was closed",
+    "shut": "paused",
+    "slots": "as many events of its account were in flight as may be",
+}
 _BEHIND = Failure("not_started", "waits behind an earlier event of its order")
 _NOT_STARTED = Failure("not_started", "waits for its turn: a pause, or events of its order before it")
 
@@ -99,6 +108,14 @@ class Handling:
 
     # -- a turn
 
+    def waited(self, delivery: Delivery, seconds: Mapping[Hold, float]) -> None:
+        """Gates have held it, and why."""
+        budget = seconds.get("budget", 0.0) + seconds.get("slow", 0.0)
+        delivery.progress.waited_budget_s += budget
+        for why, passed in seconds.items():
+            if passed >= _WORTH_TELLING_S:
+                delivery.progress.story.add(self._clock.now(), f"waited {passed:.1f} s: {_HOLDS[why]}")
+
     async def attempt(self, delivery: Delivery) -> Result:
         """Try to make Walmart agree with the event. Never raises but when cancelled."""
         early = self._early(delivery)
@@ -107,7 +124,6 @@ class Handling:
         assert delivery.event is not None
         progress = delivery.progress
         progress.attempts += 1
-        self._count_budget_wait(delivery)
         self._heed_intent(delivery)
         try:
             outcome = await self._sync.attempt(delivery.event, progress, delivery)
@@ -120,7 +136,6 @@ class Handling:
 
     def evicted(self, delivery: Delivery) -> Result:
         """A turn without an attempt: it waited too long, its account holds too much, or its time is over."""
-        self._count_budget_wait(delivery)
         if delivery.only_tell:
             # As it was: a paused one's time must go on not to count.
             why = delivery.last_again.failure if delivery.last_again is not None else _held(delivery.room_code)
@@ -206,8 +221,11 @@ class Handling:
 
     async def still_retrying(self, delivery: Delivery) -> None:
         """Tell once that the event is late, and what it waits for."""
-        self._count_budget_wait(delivery, goes_on=True)
-        again = delivery.last_again or Again(Trouble.OURS, _NOT_STARTED)
+        held = self._gatekeeper.held_at(delivery, self._clock.now())
+        if held is not None and (delivery.last_again is None or held[0] == "throttled"):
+            again = Again(Trouble.BUDGET if held[0] == "throttled" else Trouble.OURS, _held(held[0]))
+        else:
+            again = delivery.last_again or Again(Trouble.OURS, _NOT_STARTED)
         try:
             await self._report.still_retrying(delivery, again, account=self.account(delivery))
         except NotPublishedError:
@@ -215,9 +233,7 @@ class Handling:
 
     async def _again(self, delivery: Delivery, again: Again, now: float) -> Retry | None:
         progress, for_budget = delivery.progress, again.trouble is Trouble.BUDGET
-        if for_budget:
-            progress.waits_for_budget_since = now
-        else:
+        if not for_budget:
             progress.failed_tries += 1
         next_try = self._retries.next_try(delivery, again, now)
         delay = next_try.delay_s
@@ -238,13 +254,6 @@ class Handling:
         account = self.account(delivery)
         behind = (call_gate(account, again.call),) if again.call is not None and account is not None else ()
         return Retry(at=next_try.at, lets_pass=again.trouble is Trouble.SHIPMENTS, behind=behind)
-
-    def _count_budget_wait(self, delivery: Delivery, *, goes_on: bool = False) -> None:
-        """How long a gate held it is known only afterwards. `goes_on`: it waits on."""
-        progress, now = delivery.progress, self._clock.now()
-        if progress.waits_for_budget_since:
-            progress.waited_budget_s += max(0.0, now - progress.waits_for_budget_since)
-            progress.waits_for_budget_since = now if goes_on else 0.0
 
     async def _park(self, delivery: Delivery, park: Park) -> Retry | None:
         if delivery.room_place is None and self._room.is_full and not park.behind:

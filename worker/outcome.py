@@ -207,9 +207,6 @@ class Progress:
     correlation_id: str | None = None
     """Of the latest call."""
     waited_budget_s: float = 0.0
-    waits_for_budget_since: float = 0.0
-    """Epoch seconds since when it waits for its account's budget, not counted in `waited_budget_s` yet; 0: it does not.
-    """
     waited_retry_s: float = 0.0
     paused_s: float = 0.0
     """Seconds it waited because its account or store was paused; not counted when it is given up."""

@@ -113,10 +113,25 @@ class AccountSettings(Section):
     """Selects headers and codes (`worker/walmart/markets.py`)."""
     channel_type: SecretStr | None = None
     """`WM_CONSUMER.CHANNEL.TYPE` from onboarding, if you have one."""
+    read_calls_per_minute: float = Field(default=5_000, gt=0, le=1_000_000)
+    """Walmart's budget for reading one order, shared with every program that uses this seller's account. The defaults
+    are those of Walmart's throttling page, and its answers correct them; tell here what Walmart has raised for you."""
+    ship_calls_per_minute: float = Field(default=60, gt=0, le=1_000_000)
+    """The same for ship calls, corrections included."""
+    cancel_calls_per_minute: float = Field(default=60, gt=0, le=1_000_000)
+    """The same for cancel calls."""
+    acknowledge_calls_per_minute: float = Field(default=60, gt=0, le=1_000_000)
+    """The same for acknowledgements."""
+    inventory_calls_per_minute: float = Field(default=200, gt=0, le=1_000_000)
+    """The same for inventory updates."""
     paused: bool = False
     """Kill switch: nothing is sent for this account; its events wait."""
     observe: bool = False
     """Plan and publish what would be sent, send nothing, write no dead letters."""
+
+    def calls_per_minute(self, group: str) -> float:
+        """Documented calls a minute of an endpoint group (`read`, `ship`, `cancel`, `acknowledge`, `inventory`)."""
+        return float(getattr(self, f"{group}_calls_per_minute"))
 
     @model_validator(mode="after")
     def _one_secret(self) -> AccountSettings:

@@ -85,6 +85,7 @@ class Upkeep:
             return
         self._forgot_at = now
         self._accounts.forget_idle()
+        self._gatekeeper.forget_idle(self._lanes.counts)
         self._window.forget_idle(self._lanes.counts, now)
 
     def _held(self, counts: dict[str, int], now: float) -> set[str]:

@@ -25,6 +25,7 @@ from tests.bench.parked import parked_record
 from tests.bench.registry import MEASUREMENTS
 from tests.bench.traffic import STRUCTURED, event
 from tests.bench.worker_runner import settings_of
+from worker.clock import SystemClock
 from worker.delivery import Place, Record
 from worker.gatekeeper import Gatekeeper
 from worker.intake.decode import Decoder
@@ -213,7 +214,7 @@ def test_a_flood_writes_everything_once_at_its_rate() -> None:
 
 def test_the_drive_stands_behind_the_gates_the_worker_uses() -> None:
     task = Task("calls", "", TopicSettings().model_dump(), "group", "")
-    names = Gatekeeper(Gates(), settings_of(task), random.Random(1)).names_of(STORE, ships=True)
+    names = Gatekeeper(Gates(), settings_of(task), random.Random(1), SystemClock()).names_of(STORE, ships=True)
     assert [name.replace("main", "01").replace(STORE, "01") for name in names] == list(gates_of(1))
 
 

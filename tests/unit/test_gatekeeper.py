@@ -22,8 +22,18 @@ TREE: dict[str, Any] = {
 READ, SHIP, CANCEL = (call_gate("a", call) for call in ("get_order", "ship", "cancel"))
 
 
+class At:
+    """A clock that stands."""
+
+    def __init__(self) -> None:
+        self.time = NOW
+
+    def now(self) -> float:
+        return self.time
+
+
 def keeper(**changes: Any) -> Gatekeeper:
-    return Gatekeeper(Gates(), Settings.model_validate({**TREE, **changes}), random.Random(1))
+    return Gatekeeper(Gates(), Settings.model_validate({**TREE, **changes}), random.Random(1), At())
 
 
 def report(operation: Any = "ship", kind: CallKind | None = None, status: int | None = 200, **more: Any) -> CallReport:
@@ -181,6 +191,8 @@ def test_an_account_has_gates_and_bounds_from_its_first_event_on() -> None:
     names = one.names_of("m7", ships=True)
     assert one.gates.is_bound(account_gate("m7"))
     assert not one.gates.is_bound(account_gate("m8"))
+    for name in names:
+        one.gates.ration(name, None)
     for _ in range(64):
         assert one.gates.admits(names, NOW) is None
         one.gates.took(names)
@@ -189,7 +201,7 @@ def test_an_account_has_gates_and_bounds_from_its_first_event_on() -> None:
 
 def test_other_bounds_count_for_the_accounts_in_use() -> None:
     one = keeper()
-    names = one.names_of("one", ships=True)
+    names = one.names_of("one", ships=True)[:2]
     one.configure(Settings.model_validate({**TREE, "limits": {"max_in_flight_events_per_account": 1}}))
     one.gates.took(names)
     assert one.gates.admits(names, NOW) == account_gate("a")
@@ -237,3 +249,79 @@ def test_a_probe_that_was_put_off_comes_later() -> None:
     assert one.gates.admits((account,), due + 12.1) is None
     one.token_put_off("b", NOW)
     assert state(one, account_gate("b")) == "open"
+
+
+# -- budgets
+
+
+def test_calls_are_counted_where_they_leave_and_answers_tell_what_is_left() -> None:
+    one = keeper()
+    assert one.names_of("one", ships=True)[-1] == SHIP
+    ticket = one.begun("a", "ship", "o1")
+    one.observe(report(ticket=ticket, budget_left=0, replenish_at=NOW + 5), NOW)
+    assert one.gates.why(SHIP, NOW) == "budget"
+    assert one.gates.why(CANCEL, NOW) is None
+    assert not one.may_call("a", "ship", "o2", NOW)
+    assert one.may_call("a", "cancel", "o2", NOW)
+    assert one.gates.why(SHIP, NOW + 30) is None
+
+
+def test_the_order_whose_turn_has_a_call_may_make_it() -> None:
+    one = keeper()
+    names = one.names_of("one", ships=True)
+    one.gates.took(names, "o1")
+    assert one.may_call("a", "ship", "o1", NOW)
+    assert not one.may_call("a", "ship", "o2", NOW), "before the first answer one goes out at a time"
+
+
+def test_an_event_held_by_the_budget_is_told_to_be_throttled() -> None:
+    one = keeper()
+    names = one.names_of("one", ships=True)
+    one.observe(report(ticket=one.begun("a", "ship", "o1"), budget_left=0, replenish_at=NOW + 5), NOW)
+    assert one.gates.admits(names, NOW) == SHIP
+    assert one.gates.is_passable(names, NOW), "parked events of the account may come up"
+
+
+def test_an_account_has_budgets_from_its_first_event_on_and_idle_ones_are_forgotten() -> None:
+    one = keeper()
+    assert not list(one.gates.budgets())
+    one.names_of("one", ships=True)
+    assert {name for name, _ in one.gates.budgets()} == {READ, SHIP}
+    clock: Any = one._clock
+    clock.time += 10_000
+    one.forget_idle(active={"a"})
+    assert len(list(one.gates.budgets())) == 2
+    one.forget_idle(active=())
+    assert not list(one.gates.budgets())
+    one.names_of("one", ships=True)
+    assert len(list(one.gates.budgets())) == 2
+
+
+def test_a_replica_takes_its_share() -> None:
+    one = keeper()
+    one.names_of("one", ships=True)
+    one.set_share(0.25)
+    one.names_of("one", ships=False)
+    assert {budget.share for _, budget in one.gates.budgets()} == {0.25}
+    one.set_share(0.0)
+    assert {budget.share for _, budget in one.gates.budgets()} == {1.0}
+
+
+def test_other_rates_are_taken_over_and_budgets_of_removed_accounts_go() -> None:
+    one = keeper()
+    one.names_of("one", ships=True)
+    accounts = {"a": {**TREE["accounts"]["a"], "ship_calls_per_minute": 120}}
+    stores = {"one": {"account": "a"}}
+    one.configure(Settings.model_validate({**TREE, "accounts": accounts, "stores": stores}))
+    ship = one.gates.budget(SHIP)
+    assert ship is not None
+    assert ship.rate == 2.0
+    accounts = {"b": TREE["accounts"]["b"]}
+    one.configure(Settings.model_validate({**TREE, "accounts": accounts, "stores": {"three": {"account": "b"}}}))
+    assert not list(one.gates.budgets())
+
+
+def test_the_token_is_counted_by_nobody() -> None:
+    one = keeper()
+    assert one.begun("a", "token", "") == 0
+    assert not list(one.gates.budgets())

@@ -141,7 +141,7 @@ class World:
         rooms: Any = self.rooms
         source = random.Random(1)
         self.gates = Gates()
-        self.gatekeeper = Gatekeeper(self.gates, SETTINGS, source)
+        self.gatekeeper = Gatekeeper(self.gates, SETTINGS, source, self.clock)
         self.handling = Handling(
             SETTINGS,
             rooms,
@@ -226,16 +226,15 @@ async def test_without_budget_it_goes_on_when_its_gate_says_and_that_is_no_faile
     assert one.progress.failed_tries == 0
     assert b'retries_total{trouble="budget"} 1.0' in world.metrics.render()[0]
     assert one.progress.story.steps()[-1][1] == "waits for its account's budget"
-    world.clock.time += 12
+    world.handling.waited(one, {"budget": 12.0, "slots": 3.0})
     await world.turn(one)
     assert (one.progress.waited_budget_s, one.progress.waited_retry_s) == (12.0, 0.0)
-    world.clock.time += 5
-    await world.handling.still_retrying(one)
-    assert one.progress.waited_budget_s == 17.0
-    world.clock.time += 1
+    world.handling.waited(one, {"slow": 6.0})
     world.rooms.outcome = Verdict("ship", "applied")
     await world.turn(one)
     assert one.progress.waited_budget_s == 18.0
+    told = [text for _, text in one.progress.story.steps()]
+    assert "waited 12.0 s: the account's call budget" in told
 
 
 async def test_without_budget_for_a_minute_it_is_parked_until_its_gate_opens() -> None:
@@ -245,7 +244,7 @@ async def test_without_budget_for_a_minute_it_is_parked_until_its_gate_opens() -
     world.clock.time += 61
     assert await world.turn(one) is None
     assert [failure.code for failure, _ in world.rooms.parked] == ["throttled"]
-    assert (one.next_try, one.progress.waited_budget_s) == (0.0, 61.0)
+    assert one.next_try == 0.0
 
 
 async def test_a_replay_of_an_old_event_has_its_own_time() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from schemas import deadletter
 from schemas.deadletter import DeadLetterHeaders
 from tests.mutations import example_events, record_of
+from worker.clock import SystemClock
 from worker.delivery import Delivery, Record
 from worker.errors import Failure
 from worker.gatekeeper import Gatekeeper
@@ -59,7 +60,7 @@ def called(kind: CallKind | None, subject: str) -> CallReport:
 def test_the_successes_of_others_do_not_keep_a_poison_event_alive() -> None:
     """On its own partition, account and endpoint everything else goes well, between each two of its tries."""
     retries = Retries(SETTINGS.timing, SETTINGS.limits, random.Random(1))
-    gatekeeper = Gatekeeper(Gates(), SETTINGS, random.Random(1))
+    gatekeeper = Gatekeeper(Gates(), SETTINGS, random.Random(1), SystemClock())
     poison: Delivery = Decoder(SETTINGS.topics).decode(record(0, binary=True, offset=1), now=NOW)
     poison.first_seen = NOW
     delays, now, tries = [], NOW, 0

@@ -33,7 +33,7 @@ class World:
         self.is_full = False
         self.parked_count = 0
         self.gates = Gates()
-        self.gatekeeper = Gatekeeper(self.gates, SETTINGS, random.Random(1))
+        self.gatekeeper = Gatekeeper(self.gates, SETTINGS, random.Random(1), self)
         self.lanes: Lanes[Delivery] = Lanes(self.gates)
         rooms: Any = self
         window = Window(SETTINGS.limits, SETTINGS.timing)

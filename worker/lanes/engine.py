@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from worker.clock import Clock
+from worker.lanes.gates import Hold
 from worker.lanes.lanes import Entry, Lanes
 
 T = TypeVar("T")
@@ -32,7 +33,8 @@ class Engine(Generic[T, R]):
     """Runs `attempt` for each turn, then `conclude` on what it returned.
 
     An attempt holds one of `max_running` slots and counts at its gates; a conclusion (publishing) holds only its lane.
-    For an entry that was evicted `evicted` says what becomes of it, without an attempt. None of them may raise: they
+    For an entry that was evicted `evicted` says what becomes of it, without an attempt. `waited` is told before a turn
+    how many seconds gates held the entry, and why. None of them may raise: they
     turn failures into values. What raises all the same reaches `failed`, and the entry is retried in a second.
     """
 
@@ -46,11 +48,13 @@ class Engine(Generic[T, R]):
         clock: Clock,
         max_running: int,
         evicted: Callable[[T], R] | None = None,
+        waited: Callable[[T, Mapping[Hold, float]], None] | None = None,
     ) -> None:
         self.lanes = lanes
         self._attempt = attempt
         self._conclude = conclude
         self._evicted = evicted
+        self._waited = waited
         self._failed = failed
         self._clock = clock
         self._max_running = max_running
@@ -119,6 +123,9 @@ class Engine(Generic[T, R]):
 
     async def _turn(self, entry: Entry[T]) -> None:
         try:
+            if entry.waited and self._waited is not None:
+                waited, entry.waited = entry.waited, {}
+                self._waited(entry.item, waited)
             if entry.evicted_turn and self._evicted is not None:
                 result = self._evicted(entry.item)
             else:

@@ -6,7 +6,8 @@
                        └─ close, a later probe ───┘
     any  ──shut──▶ shut ──open──▶ open                (by hand: no probes)
 
-Only gates that are not open, and those with running turns, take memory.
+Besides, a gate may be bound (so many turns at once) and rationed (a call budget: so many turns in a time).
+Only gates that are not open, those with running turns and those with a budget take memory.
 """
 
 from __future__ import annotations
@@ -17,7 +18,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from worker.lanes.budget import Budget
+
 GateState = Literal["open", "slow", "closed", "shut"]
+Hold = Literal["slow", "closed", "shut", "slots", "budget"]
+"""Why a gate does not admit a turn. `slots`: as many run as may."""
 
 
 class GateView(NamedTuple):
@@ -32,6 +37,10 @@ class GateView(NamedTuple):
     """Probes that failed since it closed."""
     since: float = 0.0
     """Epoch seconds when it stopped being open; 0 where nobody said."""
+
+
+_SOON_S = 0.002
+"""Turns of a budget are not waited for more exactly than that."""
 
 
 @dataclass(slots=True)
@@ -55,11 +64,18 @@ class Gates:
         self._running: dict[str, int] = {}
         self._timers: list[tuple[float, str]] = []
         self._listeners: list[Callable[[str], None]] = []
+        self._turn_listeners: list[Callable[[str], None]] = []
         self._most: dict[str, int] = {}
+        self._budgets: dict[str, Budget] = {}
+        self._awaited: dict[str, float] = {}
+        """Gate -> when its budget is believed to admit the next turn, where somebody waits for that."""
 
-    def listen(self, listener: Callable[[str], None]) -> None:
-        """Call `listener` with a gate's name whenever it may admit a turn that it did not admit before."""
-        self._listeners.append(listener)
+    def listen(self, listener: Callable[[str], None], *, every_turn: bool = False) -> None:
+        """Call `listener` with a gate's name whenever it may admit a turn that it did not admit before.
+
+        `every_turn`: also where it is only the next turn of an open gate that was bound or rationed.
+        """
+        (self._turn_listeners if every_turn else self._listeners).append(listener)
 
     def bound(self, most: Mapping[str, int]) -> None:
         """Let no more than so many turns run at once behind these gates, however open. Replaces earlier bounds."""
@@ -73,38 +89,93 @@ class Gates:
         """True if only so many turns at once may run behind it."""
         return name in self._most
 
+    def is_one_by_one(self, name: str) -> bool:
+        """True if it may admit one waiting turn, and then not the next: it is bound, rationed, or not open."""
+        return name in self._most or name in self._budgets or name in self._gates
+
+    # -- budgets
+
+    def ration(self, name: str, budget: Budget | None) -> None:
+        """Give no more turns behind the gate than a budget has; None: as many as there are."""
+        if budget is not None:
+            self._budgets[name] = budget
+        else:
+            self._budgets.pop(name, None)
+        self._awaited.pop(name, None)
+        self._turn(name)
+
+    def budget(self, name: str) -> Budget | None:
+        """The gate's budget."""
+        return self._budgets.get(name)
+
+    def budgets(self) -> Iterable[tuple[str, Budget]]:
+        """All budgets, by the names of their gates. Not to be changed meanwhile."""
+        return self._budgets.items()
+
+    def begun(self, name: str, subject: str, now: float) -> int:
+        """A call behind the gate goes out for a turn's subject. Returns a ticket for `ended`; 0: there is no budget."""
+        budget = self._budgets.get(name)
+        return 0 if budget is None else budget.begun(subject, now)
+
+    def ended(
+        self, name: str, ticket: int, now: float, left: int | None = None, refill_at: float | None = None
+    ) -> None:
+        """The call is over. What its answer told of the bucket: tokens left, and when the next one comes."""
+        budget = self._budgets.get(name)
+        if budget is not None and ticket > 0:
+            budget.ended(ticket, now, left, refill_at)
+            self._look_again(name, budget, now)
+
+    def is_rationed(self, names: Iterable[str], now: float) -> bool:
+        """True if one of these gates has a budget that is used up at the moment."""
+        return any(name in self._budgets and not self._budgets[name].admits(now) for name in names)
+
+    def may_call(self, name: str, subject: str, now: float) -> bool:
+        """True if a call may go out for this subject: its turn has one left, or the budget has."""
+        budget = self._budgets.get(name)
+        return budget is None or budget.is_reserved(subject) or budget.may_overdraw(now)
+
     # -- turns
 
     def admits(self, names: Iterable[str], now: float) -> str | None:
         """Name of the first of these gates that does not admit a turn now; None when all do."""
         for name in names:
-            gate = self._gates.get(name)
-            if gate is not None and (not self._due(gate, now) or name in self._running):
-                return name
-            if name in self._most and self._running.get(name, 0) >= self._most[name]:
+            if self._holds(name, now) is not None:
                 return name
         return None
+
+    def why(self, name: str, now: float) -> Hold | None:
+        """Why the gate does not admit a turn now; None where it does."""
+        return self._holds(name, now)
+
+    def is_passable(self, names: Iterable[str], now: float) -> bool:
+        """True if it takes no more than slots and budget to get through these gates, or a turn one at a time."""
+        return all(self._holds(name, now) in (None, "slots", "budget") for name in names)
 
     def trickles(self, names: Iterable[str]) -> bool:
         """True if one of these gates is not open: at best it admits one turn at a time."""
         return any(name in self._gates for name in names)
 
-    def took(self, names: Iterable[str]) -> None:
-        """A turn behind these gates began. Call `left` with the same names when it ends."""
+    def took(self, names: Iterable[str], subject: str = "") -> None:
+        """A turn behind these gates began. Call `left` with the same names and subject when it ends."""
         for name in names:
             self._running[name] = self._running.get(name, 0) + 1
+            if name in self._budgets:
+                self._budgets[name].reserve(subject)
             gate = self._gates.get(name)
             if gate is not None and gate.state == "closed":
                 gate.probing = True
 
-    def left(self, names: Iterable[str]) -> None:
+    def left(self, names: Iterable[str], subject: str = "") -> None:
         """A turn behind these gates ended. Whatever came of it was told before, by `worked`, `slow` or `close`."""
         for name in names:
+            if name in self._budgets and self._budgets[name].release(subject):
+                self._turn(name)
             running = self._running.get(name, 0) - 1
             if running > 0:
                 self._running[name] = running
                 if running + 1 == self._most.get(name):
-                    self._tell(name)
+                    self._turn(name)
                 continue
             self._running.pop(name, None)
             gate = self._gates.get(name)
@@ -112,7 +183,7 @@ class Gates:
                 gate.probing = False
                 self._tell(name)
             elif self._most.get(name) == 1:
-                self._tell(name)
+                self._turn(name)
 
     # -- what is heard of them
 
@@ -184,7 +255,10 @@ class Gates:
         """Tell the listeners of the gates whose time has come."""
         while self._timers and self._timers[0][0] <= now:
             at, name = heapq.heappop(self._timers)
-            if self._stands(at, name):
+            if self._awaited.get(name) == at:
+                del self._awaited[name]
+                self._turn(name)
+            if self._is_at(name, at):
                 self._gates[name].due = True
                 self._tell(name)
 
@@ -217,16 +291,57 @@ class Gates:
         if gate.due:
             self._tell(name)
             return
-        heapq.heappush(self._timers, (gate.at, name))
-        if len(self._timers) > 2 * len(self._gates) + 64:
+        self._push(gate.at, name)
+
+    def _push(self, at: float, name: str) -> None:
+        heapq.heappush(self._timers, (at, name))
+        if len(self._timers) > 2 * (len(self._gates) + len(self._awaited)) + 64:
             # Times that were moved on again and again must not pile up until they come.
             self._timers = list({timer for timer in self._timers if self._stands(*timer)})
             heapq.heapify(self._timers)
 
     def _stands(self, at: float, name: str) -> bool:
+        return self._awaited.get(name) == at or self._is_at(name, at)
+
+    def _is_at(self, name: str, at: float) -> bool:
         gate = self._gates.get(name)
         return gate is not None and gate.at == at
+
+    def _holds(self, name: str, now: float) -> Hold | None:
+        gate = self._gates.get(name)
+        if gate is not None and (not self._due(gate, now) or name in self._running):
+            return "slow" if gate.state == "open" else gate.state
+        if name in self._most and self._running.get(name, 0) >= self._most[name]:
+            return "slots"
+        budget = self._budgets.get(name)
+        if budget is not None and not budget.admits(now):
+            return "budget"
+        return None
+
+    def await_turn(self, name: str, now: float) -> None:
+        """Somebody waits for the gate's budget: tell when it may admit a turn."""
+        budget = self._budgets.get(name)
+        if budget is None:
+            return
+        at = max(budget.next_at(now), now + _SOON_S)
+        awaited = self._awaited.get(name)
+        if awaited is None or at < awaited - _SOON_S or awaited <= now:
+            self._awaited[name] = at
+            if at < math.inf:
+                self._push(at, name)
+
+    def _look_again(self, name: str, budget: Budget, now: float) -> None:
+        """An answer told more of the bucket."""
+        if budget.admits(now):
+            self._turn(name)
+        elif name in self._awaited:
+            self.await_turn(name, now)
+
+    def _turn(self, name: str) -> None:
+        for listener in self._turn_listeners:
+            listener(name)
 
     def _tell(self, name: str) -> None:
         for listener in self._listeners:
             listener(name)
+        self._turn(name)

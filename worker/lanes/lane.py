@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+from worker.lanes.gates import Hold
 
 T = TypeVar("T")
 
@@ -28,6 +30,13 @@ class Entry(Generic[T]):
     """It is not to leave only because it was put behind one that is leaving."""
     since: float = 0.0
     """Epoch seconds when it began to wait in memory."""
+    age: float = 0.0
+    """Epoch seconds when what it is about happened: of those that a gate holds the oldest comes first."""
+    held_by: Hold | None = None
+    """Why its gate did not admit it when that was looked at last, since `held_since`."""
+    held_since: float = 0.0
+    waited: dict[Hold, float] = field(default_factory=dict)
+    """Seconds it waited at gates, by why."""
     ready_at: float = 0.0
     lets_pass: bool = False
     """Set while it waits for something that stands behind it."""

@@ -15,7 +15,7 @@ its lane that may not pass it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from worker.lanes.gates import Gates
 from worker.lanes.groups import Groups
@@ -26,6 +26,9 @@ from worker.lanes.timers import Timers
 __all__ = ["Entry", "Lanes"]
 
 T = TypeVar("T")
+
+_LOOK_AGAIN_S: Final = 5.0
+"""Whether one that waits for a slot or a call is stuck after all is looked at so much later."""
 
 
 class Lanes(Generic[T]):
@@ -116,7 +119,8 @@ class Lanes(Generic[T]):
             entry = self._look(lane, now)
             if entry is not None:
                 entry.took = entry.gates
-                self.gates.took(entry.took)
+                self.gates.took(entry.took, lane.name)
+                self._note_wait(entry, None, now)
                 return self._begin(lane, entry)
         return None
 
@@ -132,7 +136,7 @@ class Lanes(Generic[T]):
     def attempted(self, entry: Entry[T]) -> None:
         """What the gates are about is over; the next turn behind them may begin. The lane is held on."""
         took, entry.took = entry.took, ()
-        self.gates.left(took)
+        self.gates.left(took, entry.lane)
 
     def settle(self, entry: Entry[T]) -> None:
         """The entry is done: it leaves its lane, and whoever waited for it is looked at again at once."""
@@ -222,6 +226,10 @@ class Lanes(Generic[T]):
                 again.append(entry)
             elif entry.ready_at > now or self.gates.trickles(entry.gates):
                 evicted += self._evict(lane, entry)
+            elif self.gates.admits(entry.gates, now) is not None:
+                # A slot or a call of its budget is what it waits for: its turn comes.
+                entry.watched = True
+                self._stuck.push(waiting_since_before + _LOOK_AGAIN_S, entry)
             else:
                 # It has only not been looked at since its gate opened; should that close before, it is seen here again.
                 self._ready.hold(lane)
@@ -257,18 +265,27 @@ class Lanes(Generic[T]):
 
     def _look(self, lane: Lane[T], now: float) -> Entry[T] | None:
         """Who of the lane may have a turn now. If nobody, the lane waits in the queues of the gates that hold it."""
-        holding: list[str] = []
+        holding: dict[str, float] = {}
         for entry in lane.candidates():
             if entry.ready_at <= now:
                 gate = self.gates.admits(entry.gates, now)
                 if gate is None:
                     return entry
-                if gate not in holding:
-                    holding.append(gate)
+                holding.setdefault(gate, entry.age)
+                self._note_wait(entry, gate, now)
             if entry is lane.first:
                 self._watch(entry)
-        self._ready.hold(lane, *holding)
+        self._ready.hold(lane, holding)
+        for gate in holding:
+            self.gates.await_turn(gate, now)
         return None
+
+    def _note_wait(self, entry: Entry[T], gate: str | None, now: float) -> None:
+        """Time passes for the reason it was held for until now; from now on, for another."""
+        if entry.held_by is not None:
+            entry.waited[entry.held_by] = entry.waited.get(entry.held_by, 0.0) + max(0.0, now - entry.held_since)
+        entry.held_by = None if gate is None else self.gates.why(gate, now)
+        entry.held_since = now
 
     def _watch(self, entry: Entry[T]) -> None:
         if not entry.watched and not entry.evicted:

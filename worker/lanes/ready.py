@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final, Generic, TypeVar
 
 from worker.lanes.gates import Gates
 from worker.lanes.held import Held
 from worker.lanes.lane import Lane
 
 T = TypeVar("T")
+
+_NONE: Final[Mapping[str, float]] = MappingProxyType({})
 
 
 class Ready(Generic[T]):
@@ -26,7 +29,7 @@ class Ready(Generic[T]):
         """Gates that stand in `_lanes`."""
         self.wake: Callable[[], None] = lambda: None
         """Called when there may be a lane to look at."""
-        gates.listen(self._may_admit)
+        gates.listen(self._may_admit, every_turn=True)
 
     @property
     def anything_held(self) -> bool:
@@ -45,9 +48,16 @@ class Ready(Generic[T]):
             self._leaving.append(lane)
         self.wake()
 
-    def hold(self, lane: Lane[T], *gates: str) -> None:
-        """Exactly these gates hold the lane: it is looked at when one of them may admit a turn."""
-        self._held.put(lane, gates)
+    def hold(self, lane: Lane[T], ages: Mapping[str, float] = _NONE) -> None:
+        """Exactly these gates hold the lane: it is looked at when one of them may admit a turn, the oldest first.
+
+        `ages`: gate -> since when (epoch seconds) the entry that it holds is awaited.
+        """
+        self._held.put(lane, ages)
+
+    def held_at(self, gate: str) -> int:
+        """Lanes that a gate holds."""
+        return self._held.waiting(gate)
 
     def next(self, now: float) -> Lane[T] | None:
         """The next lane to look at."""
@@ -81,8 +91,9 @@ class Ready(Generic[T]):
         self._admitting.discard(gate)
         if gate not in self._held or self._gates.admits((gate,), now) is not None:
             # Whatever makes it admit a turn again is told.
+            self._gates.await_turn(gate, now)
             return
-        if not self._gates.trickles((gate,)) and not self._gates.is_bound(gate):
+        if not self._gates.is_one_by_one(gate):
             while gate in self._held:
                 self.put(self._held.pop(gate))
             return

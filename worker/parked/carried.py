@@ -128,6 +128,8 @@ def _restore_wait(delivery: Delivery, about: DeadLetterHeaders, carried: Carried
     progress.waits = carried.waits
     progress.calls = carried.calls
     progress.waited_budget_s = carried.waited_budget_s
+    if about.code == _THROTTLED and carried.parked_at:
+        progress.waited_budget_s += max(0.0, now - carried.parked_at)
     progress.waited_retry_s = carried.waited_retry_s
     known = {warning.code: warning for warning in progress.warned}
     progress.warned = (
@@ -171,4 +173,6 @@ def _one_of(value: str, literal: Any) -> str | None:
     return value if value in get_args(literal) else None
 
 
+_THROTTLED: Final = "throttled"
+"""Parked for want of budget: Walmart's, not ours, is the time it took."""
 _TROUBLES: Final = frozenset(trouble.value for trouble in Trouble)

@@ -46,7 +46,9 @@ async def set_up(progress: Callable[[str], None]) -> AsyncIterator[Stage]:
         ):
             await create_topics(kafka.bootstrap_servers, partitions=PARTITIONS)
             progress("starting the worker")
-            worker = WorkerProcess(folder, sandbox_settings(kafka.bootstrap_servers, walmart.url, secret))
+            worker = WorkerProcess(
+                folder, sandbox_settings(kafka.bootstrap_servers, walmart.url, secret, has_budgets=True)
+            )
             await worker.start()
             try:
                 control = WalmartControl(walmart.control_url, session)

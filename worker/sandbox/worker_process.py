@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 
@@ -128,8 +128,19 @@ class WorkerProcess:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
 
 
-def sandbox_settings(bootstrap: str, walmart_url: str, secret_file: Path, **more: Any) -> dict[str, Any]:
-    """Settings of a worker for the simulated Walmart: one account, one store, short times."""
+UNLIMITED: Final = {
+    f"{group}_calls_per_minute": 1_000_000 for group in ("read", "ship", "cancel", "acknowledge", "inventory")
+}
+"""For an account whose simulated Walmart has no budgets: it tells of none, and the documented ones would be kept."""
+
+
+def sandbox_settings(
+    bootstrap: str, walmart_url: str, secret_file: Path, *, has_budgets: bool = False, **more: Any
+) -> dict[str, Any]:
+    """Settings of a worker for the simulated Walmart: one account, one store, short times.
+
+    `has_budgets`: that Walmart counts calls as the real one does.
+    """
     tree: dict[str, Any] = {
         "kafka": {"bootstrap_servers": bootstrap, "group_id": "order-sync-sandbox", "session_timeout_seconds": 10},
         "accounts": {
@@ -137,6 +148,7 @@ def sandbox_settings(bootstrap: str, walmart_url: str, secret_file: Path, **more
                 "client_id": "sandbox-client",
                 "client_secret_file": str(secret_file),
                 "base_url": walmart_url,
+                **({} if has_budgets else UNLIMITED),
             }
         },
         "stores": {"sandbox": {"account": "main"}},

@@ -1,0 +1,337 @@
+"""A call budget: how many more turns a gate may give, from what is heard of somebody else's token bucket. Pure.
+
+The bucket is the server's; others may take from it, too (another replica, another tool of the merchant). What is known
+of it is what its answers tell: tokens left, and when the next one comes. So the pace follows the *level* of the bucket:
+
+    pace = share x rate x level / target          (calls a second)
+
+Everyone who shares the bucket and keeps to this settles, without a word between them, where all paces together are
+what flows in: a level near `target`, above zero, where nobody is turned away; one who uses less leaves a higher level,
+and so more pace, to the others. A full bucket is drawn down in a few seconds, without a burst at anyone's edge.
+
+Until an answer has told a level, one call at a time goes out; where none ever tells, the documented rate is kept.
+
+Sources: Walmart's throttling page (token bucket per API and seller, gradual replenishment), and the headers
+`X-Current-Token-Count` and `X-Next-Replenishment-Time`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+_TARGET: Final = 6.0
+"""Tokens that are left in the bucket while everybody is backlogged: what others take between two answers of ours."""
+_TARGET_S: Final = 0.5
+"""Or so many seconds of the rate, where that is more."""
+_TARGET_OF_SIZE: Final = 0.25
+"""But no more than this part of the bucket."""
+_TINY: Final = 4.0
+"""In a bucket that holds less the level tells nothing: there the pace is our share of the rate."""
+_MOST_CAUTION: Final = 4.0
+_CAUTIOUS_FOR_S: Final = 900.0
+"""A 429 raises the target by half, up to that factor; it is forgotten over so many seconds."""
+_BLIND_BURST_S: Final = 5.0
+"""Where no level is told, so many seconds' worth of calls may go out at once."""
+_BLIND_LESS: Final = 0.7
+_BLIND_MORE: Final = 0.0005
+"""There a 429 lowers the pace to this part of it, and it comes back by so much of the rate a second."""
+_STALE_S: Final = 15.0
+"""What was heard longer ago may not be so any more: two calls at a time until the next answer."""
+_STALE_CALLS: Final = 2
+_OTHERS_OVER_S: Final = 30.0
+"""What others take is averaged over so many seconds."""
+_LEAST_INFLOW: Final = 0.05
+"""They never take all: so much of the rate is believed to come."""
+_LIE: Final = 3
+_DISTRUST_S: Final = 600.0
+"""An answer that turns a call away and tells so many tokens or more lies: no level is believed for so long."""
+_OVERDRAFT: Final = 3.0
+"""Calls by which one that a running turn needs may be ahead of the pace: that turn would have to begin anew."""
+_NEARLY: Final = 1e-9
+
+
+class Budget:
+    """One bucket, as far as it is known. Times are epoch seconds; a clock that is set back only delays.
+
+    `rate`: documented calls a second. `size`: calls at once that a full bucket is believed to hold. `share`: our part
+    of the rate while everybody wants more.
+    """
+
+    __slots__ = (
+        "_at",
+        "_begun",
+        "_caution",
+        "_caution_at",
+        "_credit",
+        "_distrust_until",
+        "_documented",
+        "_finished",
+        "_heard_at",
+        "_less",
+        "_level",
+        "_others",
+        "_refill_at",
+        "_reserved",
+        "_running",
+        "_silent",
+        "_size",
+        "rate",
+        "share",
+    )
+
+    def __init__(self, rate: float, size: float, now: float, share: float = 1.0) -> None:
+        self.rate, self.share = rate, share
+        self._documented = self._size = max(1.0, size)
+        self._level = 1.0
+        """Tokens believed to be left at `_at`; calls that are under way are taken off."""
+        self._at = now
+        self._refill_at = 0.0
+        """No token is believed to come before."""
+        self._credit = 1.0
+        """Calls that the pace allows by now."""
+        self._heard_at = -math.inf
+        """When a level was told last."""
+        self._silent = False
+        """Answers came, and none has ever told a level."""
+        self._less = 1.0
+        """Part of the rate that is kept to, where no level is told."""
+        self._caution, self._caution_at = 1.0, now
+        self._others = 0.0
+        """Tokens a second that others take."""
+        self._distrust_until = -math.inf
+        self._running: dict[int, int] = {}
+        """Ticket -> calls that had ended when it began."""
+        self._begun = self._finished = 0
+        self._reserved: set[str] = set()
+
+    # -- turns
+
+    def admits(self, now: float) -> bool:
+        """True if one more turn may begin."""
+        self._move(now)
+        if self._level - len(self._reserved) < 1 - _NEARLY or self._credit < 1 - _NEARLY:
+            return False
+        return self._outstanding_allowed(now)
+
+    def next_at(self, now: float) -> float:
+        """When one more turn may begin if nothing is heard until then; infinite while only an answer can tell."""
+        self._move(now)
+        if not self._outstanding_allowed(now):
+            return math.inf
+        wait = 0.0
+        missing = 1 - (self._level - len(self._reserved))
+        if missing > 0:
+            still = max(0.0, self._refill_at - now)
+            wait = still + max(0.0, missing - (still > 0)) / self._inflow
+        if self._credit < 1:
+            wait = max(wait, self._until_credit(now))
+        return now + wait
+
+    def reserve(self, subject: str) -> None:
+        """A turn begins: it may make one call. Give it back with `release`."""
+        if subject not in self._reserved:
+            self._reserved.add(subject)
+            self._credit -= 1
+
+    def release(self, subject: str) -> bool:
+        """The turn is over. True if it made no call: another may have it."""
+        if subject not in self._reserved:
+            return False
+        self._reserved.remove(subject)
+        self._credit += 1
+        return True
+
+    def may_overdraw(self, now: float) -> bool:
+        """True if a call beyond what turns reserved may go out: there is a token, and the pace is not far behind."""
+        self._move(now)
+        left = self._level - len(self._reserved)
+        return left >= 1 - _NEARLY and self._credit > -_OVERDRAFT and self._outstanding_allowed(now)
+
+    def is_reserved(self, subject: str) -> bool:
+        """True while a turn has not made the call it may make."""
+        return subject in self._reserved
+
+    def set_rate(self, rate: float, size: float) -> None:
+        """Other settings."""
+        self.rate = rate
+        self._documented = self._size = max(1.0, size)
+
+    def within(self, seconds: float, now: float) -> float:
+        """Calls that may begin within so many seconds, roughly."""
+        self._move(now)
+        kept = self._less if self._silent else 1.0
+        return max(0.0, self._level) + self.rate * self.share * kept * seconds
+
+    # -- calls
+
+    def begun(self, subject: str, now: float) -> int:
+        """A call goes out. Returns its ticket."""
+        self._move(now)
+        if subject in self._reserved:
+            self._reserved.remove(subject)
+        else:
+            self._credit -= 1
+        self._level -= 1
+        self._begun += 1
+        self._running[self._begun] = self._finished
+        return self._begun
+
+    def ended(self, ticket: int, now: float, left: int | None = None, refill_at: float | None = None) -> None:
+        """Its answer came, or none. `left`: tokens left as told; `refill_at`: epoch seconds of the next one."""
+        finished_before = self._running.pop(ticket, None)
+        if finished_before is None:
+            return
+        self._move(now)
+        # Calls that ran beside this one may have been counted in its answer or not.
+        beside = self._begun - finished_before - 1
+        self._finished += 1
+        if left is None or now < self._distrust_until:
+            self._silent = self._heard_at == -math.inf
+            return
+        first = self._heard_at == -math.inf
+        self._learn_size(left, beside)
+        self._learn_others(left, beside, now)
+        self._silent = False
+        self._heard_at = now
+        self._level = float(left - min(beside, left)) if beside else float(left)
+        self._refill_at = refill_at if refill_at is not None and refill_at > now else 0.0
+        self._at = now
+        self._credit = self._most_credit() if first else min(self._credit, self._most_credit())
+
+    def throttled(self, now: float, until: float) -> None:
+        """A call was turned away: nothing is left before `until`."""
+        self._move(now)
+        if self._level >= _LIE and self._heard_at == now:
+            self._distrust_until = now + _DISTRUST_S
+            self._heard_at, self._silent = -math.inf, True
+        self._caution = min(_MOST_CAUTION, self._present_caution(now) * 1.5)
+        self._caution_at = now
+        self._level = min(self._level, 0.0)
+        self._refill_at = max(self._refill_at, until)
+        self._credit = min(self._credit, 0.0)
+        # A small bucket, or a big one that others keep low: the safe belief is the latter.
+        self._size = max(self._size, self._documented)
+        if self._silent:
+            self._less = max(0.1, self._less * _BLIND_LESS)
+
+    # -- looking
+
+    @property
+    def left(self) -> float:
+        """Tokens believed to be left when that was looked at last."""
+        return max(0.0, self._level)
+
+    @property
+    def is_idle(self) -> bool:
+        """True while no turn and no call depends on it."""
+        return not self._running and not self._reserved
+
+    def is_forgettable(self, now: float) -> bool:
+        """True when nothing depends on it, and a new one would know as much: it was not used for so long."""
+        return self.is_idle and now - self._at > max(60.0, 2 * self._size / self.rate)
+
+    # -- inside
+
+    @property
+    def _inflow(self) -> float:
+        """Tokens a second that are believed to come for us."""
+        if self._silent:
+            return self.rate * self.share * self._less
+        return max(_LEAST_INFLOW * self.rate, self.rate - self._others)
+
+    def _outstanding_allowed(self, now: float) -> bool:
+        outstanding = len(self._running) + len(self._reserved)
+        if self._silent:
+            return True
+        if self._heard_at == -math.inf:
+            return outstanding < 1
+        return now - self._heard_at <= _STALE_S or outstanding < _STALE_CALLS
+
+    def _target(self, now: float) -> float:
+        # Every replica may take one between two answers of ours.
+        wanted = max(_TARGET, self.rate * _TARGET_S) + 1 / self.share - 1
+        most = self._size * _TARGET_OF_SIZE
+        return min(wanted, most) * self._present_caution(now)
+
+    def _present_caution(self, now: float) -> float:
+        passed = max(0.0, now - self._caution_at) / _CAUTIOUS_FOR_S
+        return 1 + (self._caution - 1) * max(0.0, 1 - passed)
+
+    def _most_credit(self) -> float:
+        """What may go out at once: more of a fuller bucket."""
+        if self._size < _TINY:
+            return 1.0
+        return max(1.0, min(self._level, self._documented) / self._target(self._at))
+
+    def _move(self, now: float) -> None:
+        """Let the time pass: tokens flow in, and the pace allows more calls."""
+        if now <= self._at:
+            return
+        if self._silent:
+            self._level = min(self._blind_size, self._level + (now - self._at) * self._inflow)
+            self._less = min(1.0, self._less + _BLIND_MORE * (now - self._at))
+            self._credit = math.inf
+            self._at = now
+            return
+        if self._credit == math.inf:
+            self._credit = 1.0
+        pace = self.rate * self.share / self._target(now)
+        flows_from = max(self._at, self._refill_at)
+        if self._size < _TINY:
+            self._gain(self.rate * self.share * (now - self._at))
+            pace = 0.0
+        if flows_from > self._at:
+            still = min(now, flows_from)
+            self._gain(pace * max(0.0, self._level) * (still - self._at))
+            if self._refill_at <= now:
+                self._level = max(self._level, min(self._size, self._level + 1))
+        if now > flows_from:
+            seconds = now - flows_from
+            inflow = self._inflow * seconds
+            self._gain(pace * seconds * (max(0.0, self._level) + inflow / 2))
+            self._level = min(max(self._size, self._level), self._level + inflow)
+        self._at = now
+
+    def _gain(self, credit: float) -> None:
+        self._credit = min(max(self._credit, self._most_credit()), self._credit + credit)
+
+    def _until_credit(self, now: float) -> float:
+        """Seconds until the pace allows a call: credit + pace x (level x t + rate x t^2 / 2) = 1."""
+        if self._silent:
+            return 0.0
+        missing = 1 - self._credit
+        if self._size < _TINY:
+            return missing / (self.rate * self.share)
+        pace = self.rate * self.share / self._target(now)
+        level = max(0.0, self._level)
+        still = max(0.0, self._refill_at - now)
+        if pace * level * still >= missing:
+            return missing / (pace * level)
+        missing -= pace * level * still
+        if still:
+            level += 1
+        a, b = pace * self._inflow / 2, pace * level
+        return still + (math.sqrt(b * b + 4 * a * missing) - b) / (2 * a)
+
+    @property
+    def _blind_size(self) -> float:
+        return max(1.0, min(self._size, self.rate * self.share * _BLIND_BURST_S))
+
+    def _learn_size(self, left: int, beside: int) -> None:
+        """A bucket that should be full and is not is smaller than believed; or others use it: a 429 would tell."""
+        should_be_full = self._heard_at == -math.inf or self._level + 1 >= self._size
+        if left + 1 > self._size or (should_be_full and not beside):
+            self._size = float(left + 1)
+
+    def _learn_others(self, left: int, beside: int, now: float) -> None:
+        """What is missing against what was expected others took."""
+        if beside or self._heard_at == -math.inf or now <= self._heard_at:
+            return
+        passed = now - self._heard_at
+        missing = self._level - left
+        if 0 <= missing <= 1:
+            taken = self._others / 2  # whole tokens are told
+        else:
+            taken = max(0.0, self._others + (missing if missing < 0 else missing - 1) / passed)
+        self._others += (min(self.rate, taken) - self._others) * min(1.0, passed / _OTHERS_OVER_S)
