@@ -174,8 +174,8 @@ DECIDING: Final = (
     Mutant(
         "a_429_slows_the_whole_account",
         "worker/gatekeeper.py",
-        "gates.slow(own, now + after",
-        "gates.slow(account, now + after",
+        "gates.slow(own, until",
+        "gates.slow(account, until",
         _GATEKEEPER,
     ),
     Mutant(
@@ -237,14 +237,14 @@ DECIDING: Final = (
     Mutant(
         "more_are_taken_up_than_there_is_room_for",
         "worker/arrivals.py",
-        "return max(0, min(free, max(share - here, max(1, share // _RESERVED) - taken_up)))",
+        "return max(0, min(free, max(most - here, max(1, most // _RESERVED) - taken_up)))",
         "return 100_000",
         _APP,
     ),
     Mutant(
         "parked_events_come_up_at_a_closed_gate",
         "worker/arrivals.py",
-        "        if gates.admits(names, now) is not None:\n            return 0\n",
+        "        if not gates.is_passable(names, now):\n            return 0\n",
         "",
         _APP,
     ),

@@ -6,6 +6,7 @@ from typing import Final
 
 from tests.mutants.mutant import Mutant
 
+_BUDGET: Final = ("tests/unit/lanes/test_budget.py", "tests/unit/lanes/test_rationed_gates.py")
 _TESTS: Final = ("tests/unit/lanes",)
 
 LANES: Final = (
@@ -40,9 +41,51 @@ LANES: Final = (
     Mutant(
         "an_ended_turn_keeps_its_gate",
         "worker/lanes/lanes.py",
-        "        took, entry.took = entry.took, ()\n        self.gates.left(took)",
+        "        took, entry.took = entry.took, ()\n        self.gates.left(took, entry.lane)",
         "        took, entry.took = entry.took, ()",
         _TESTS,
+    ),
+    Mutant(
+        "a_turn_without_a_call_keeps_it",
+        "worker/lanes/gates.py",
+        "if name in self._budgets and self._budgets[name].release(subject):",
+        "if False:",
+        _BUDGET,
+    ),
+    Mutant(
+        "calls_under_way_count_as_left",
+        "worker/lanes/budget.py",
+        "beside = self._begun - finished_before - 1",
+        "beside = 0",
+        _BUDGET,
+    ),
+    Mutant(
+        "the_newest_event_has_the_next_call",
+        "worker/lanes/held.py",
+        "heapq.heappush(self.heap, (age, place, lane))",
+        "heapq.heappush(self.heap, (-age, place, lane))",
+        _BUDGET,
+    ),
+    Mutant(
+        "after_a_429_the_bucket_is_believed_full",
+        "worker/lanes/budget.py",
+        "        self._level = min(self._level, 0.0)\n",
+        "",
+        _BUDGET,
+    ),
+    Mutant(
+        "a_bucket_is_drained_without_a_pace",
+        "worker/lanes/budget.py",
+        "if self._level - len(self._reserved) < 1 - _NEARLY or self._credit < 1 - _NEARLY:",
+        "if self._level - len(self._reserved) < 1 - _NEARLY:",
+        _BUDGET,
+    ),
+    Mutant(
+        "who_waits_for_an_answer_is_forgotten",
+        "worker/lanes/gates.py",
+        "        elif name in self._awaited:\n            self.await_turn(name, now)\n",
+        "",
+        _BUDGET,
     ),
     Mutant(
         "evicted_events_are_attempted",
