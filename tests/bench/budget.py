@@ -49,8 +49,9 @@ class Seen:
     """429s among them."""
     foreign_refused: float
     """Part of the foreign client's calls."""
+    workers_load: float
+    """Of one processor, all together; a full processor is no matter of budgets."""
     walmart_load: float
-    """Of one processor."""
 
 
 async def budget(ground: Ground, effort: Effort) -> list[Figure]:
@@ -65,13 +66,17 @@ async def budget(ground: Ground, effort: Effort) -> list[Figure]:
         for workers in WORKERS:
             seen = await _run(ground, effort, workers)
             shares = [one.share for one in seen.usages]
-            note(workers, "allowed calls used", "", together([*seen.usages, seen.shared]), (">=", 0.98))
+            accounts = [*seen.usages, seen.shared]
+            note(workers, "allowed calls used", "", together(accounts), (">=", 0.98))
+            of_inflow = sum(one.used for one in accounts) / sum(one.flowed_in for one in accounts)
+            note(workers, "the same, of what flowed in", "", of_inflow)
             note(workers, "the same, median account", "", statistics.median(shares))
             note(workers, "the same, least account", "", min(shares))
             note(workers, "the same, shared account", "", seen.shared.share)
             note(workers, "429 per call", "", seen.refused / max(1, seen.calls), ("<=", 0.001))
             note(workers, "429 per ship call", "", seen.refused / max(1, seen.ships))
             note(workers, "foreign client's calls refused", "", seen.foreign_refused)
+            note(workers, "workers, share of one processor", "", seen.workers_load)
             note(workers, "simulated Walmart, share of one processor", "", seen.walmart_load)
             for name in ("allowed calls used", "429 per call"):
                 tell(ground, figures[workers, name])
@@ -106,13 +111,12 @@ async def _run(ground: Ground, effort: Effort, workers: int) -> Seen:
 async def _measure(
     walmart: Merchants, running: Fleet, foreign: ForeignClient, seconds: float, per_second: float, each: int
 ) -> Seen:
-    async def look() -> tuple[dict[str, Reading], int, float]:
-        return await walmart.readings("ship"), foreign.served, walmart.cpu_s
+    async def look() -> tuple[dict[str, Reading], int, float, float]:
+        return await walmart.readings("ship"), foreign.served, running.cpu_s, walmart.cpu_s
 
-    first, served_first, cpu_first = await look()
+    first, served_first, ours_first, theirs_first = await look()
     await asyncio.sleep(seconds)
-    last, served_last, cpu_last = await look()
-    running.check()
+    last, served_last, ours_last, theirs_last = await look()
     if set(first) != set(walmart.names):
         raise RuntimeError(f"only {len(first)} of {len(walmart.names)} accounts had calls when measuring began")
     shared = walmart.names[0]
@@ -129,5 +133,6 @@ async def _measure(
         ships=ships,
         refused=counts.total(status=429) - foreign.refused,
         foreign_refused=foreign.refused / max(1, foreign.served + foreign.refused),
-        walmart_load=(cpu_last - cpu_first) / seconds,
+        workers_load=(ours_last - ours_first) / seconds,
+        walmart_load=(theirs_last - theirs_first) / seconds,
     )

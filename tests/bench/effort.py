@@ -59,7 +59,7 @@ FULL: Final = Effort(
     budget_accounts=50,
     budget_speed_up=10,
     budget_warm_up_seconds=15,
-    budget_seconds=60,
+    budget_seconds=100,
 )
 QUICK: Final = Effort(
     runs=1,

@@ -39,7 +39,7 @@ class Measurement:
 
 
 MEASUREMENTS: Final[dict[str, Measurement]] = {
-    "budget": Measurement(budget, 10),
+    "budget": Measurement(budget, 13),
     "isolation": Measurement(isolation, 16),
     "cpu": Measurement(cpu, 2, reads_backlog=True),
     "order": Measurement(order, 3),

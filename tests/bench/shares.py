@@ -23,6 +23,8 @@ class Usage:
 
     account: str
     allowed: float
+    flowed_in: float
+    """The part of it that was not there at the beginning."""
     used: int
 
     @property
@@ -36,8 +38,8 @@ def usage(account: str, first: Reading, last: Reading, per_second: float, foreig
 
     What a full bucket could not take counts as allowed: whoever lets it run over has wasted it.
     """
-    allowed = first.left + per_second * (last.at - first.at) - foreign
-    return Usage(account, allowed, last.taken - first.taken - foreign)
+    flowed_in = per_second * (last.at - first.at) - foreign
+    return Usage(account, first.left + flowed_in, flowed_in, last.taken - first.taken - foreign)
 
 
 def together(usages: list[Usage]) -> float:

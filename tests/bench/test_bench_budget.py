@@ -22,7 +22,7 @@ from worker.settings import TopicSettings
 def test_allowed_is_what_was_left_and_what_flowed_in_less_what_somebody_else_took() -> None:
     first, last = Reading(100.0, 4.0, 60), Reading(110.0, 1.0, 73)
     alone = usage("a", first, last, per_second=1.0)
-    assert (alone.allowed, alone.used) == (14.0, 13)
+    assert (alone.allowed, alone.flowed_in, alone.used) == (14.0, 10.0, 13)
     shared = usage("b", first, last, per_second=1.0, foreign=3)
     assert (shared.allowed, shared.used) == (11.0, 10)
     assert shared.share == pytest.approx(10 / 11)
