@@ -133,6 +133,7 @@ class Worker:
         self._server = TelemetryServer(settings.http, self.metrics, self.health, self._events)
         self._session: aiohttp.ClientSession | None = None
         self._engine: Engine[Delivery, Result] | None = None
+        self._sync: Sync | None = None
         self.metrics.at_scrape(self._refresh_gauges)
 
     # -- life
@@ -153,7 +154,9 @@ class Worker:
             self._arrivals.in_memory,
             stopping=lambda: self.vitals.stopping,
         )
-        sync = Sync(self._accounts, settings, self.clock, self._room, self._intake.fence, guard, self._gatekeeper)
+        self._sync = sync = Sync(
+            self._accounts, settings, self.clock, self._room, self._intake.fence, guard, self._gatekeeper
+        )
         handling = Handling(
             settings,
             sync,
@@ -304,6 +307,8 @@ class Worker:
             lambda _: True, must_finish=lambda delivery: delivery.progress.posting, budget_s=budget_s
         )
         self._arrivals.forget_all()
+        if self._sync is not None:
+            self._sync.forget_answers()
 
     def _note_bugs(self, in_row: int) -> None:
         self.vitals.internal_errors_in_row = in_row

@@ -125,6 +125,18 @@ def _calls(settings: Settings) -> list[Finding]:
         if timing.read_lag_seconds < timing.call_timeout_seconds:
             text = f"{lag}, {call}: Walmart may finish a call that we gave up only after its reads are believed"
             findings.append(warning(subject, text, "Make read_lag_seconds at least as long as a call may take."))
+    fresh = named(settings, "timing.order_fresh_seconds")
+    if not timing.order_fresh_seconds:
+        findings.append(ok(subject, f"{fresh}: every event reads its order first"))
+    elif timing.order_fresh_seconds <= timing.read_lag_seconds:
+        text = f"{fresh}, {lag}: an order's next event is planned from the answer to its last write, so long no older"
+        findings.append(ok(subject, f"{text} than a read may be"))
+    else:
+        text = (
+            f"{fresh}, {lag}: events are planned from a state older than any read; what somebody else ships or cancels "
+            "of a line meanwhile may be shipped or cancelled once more"
+        )
+        findings.append(warning(subject, text, "Make order_fresh_seconds at most read_lag_seconds."))
     if timing.connect_timeout_seconds >= timing.call_timeout_seconds:
         connect = named(settings, "timing.connect_timeout_seconds")
         text = f"{connect}, {call}: connecting may take all of a call's time"

@@ -213,6 +213,11 @@ class Progress:
     warned: tuple[Warned, ...] = ()
     story: Story = field(default_factory=Story)
 
+    @property
+    def is_doubtful(self) -> bool:
+        """True if something may have been sent for it that is not shown yet, or old reads are not to be believed."""
+        return self.unsettled is not None or bool(self.doubted) or self.read_twice or self.hold_until > 0
+
     def restore(self, confirmed: Iterable[tuple[str, int, str | None]]) -> None:
         """Take over what a dead letter says was confirmed: (line number, units, tracking number or None)."""
         self.confirmed = tuple(ConfirmedUnits(line, quantity, number) for line, quantity, number in confirmed)

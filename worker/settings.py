@@ -198,6 +198,9 @@ class TimingSettings(Section):
     """How often a turned-away account is tried."""
     read_lag_seconds: float = Field(default=30, ge=0, le=600)
     """How long one of Walmart's reads may still show the old state (not documented; be generous)."""
+    order_fresh_seconds: float = Field(default=30, ge=0, le=300)
+    """The answer to a write stands for a read of its order so long; 0: every event reads its order first. Enough for a
+    burst of events of one order, and no older than a read may be anyhow (`read_lag_seconds`)."""
     settle_seconds: float = Field(default=60, ge=0, le=3_600)
     """Cancels without items wait at least this long after their own time, for shipments still on their way to Kafka."""
     inventory_max_age_seconds: float = Field(default=300, ge=1, le=86_400)

@@ -13,7 +13,7 @@ from tests.explore.ledger import Batch, Ledger, text_key
 from tests.explore.memory import Held, Remembered
 from tests.explore.queues import Queues
 from tests.explore.stories import PO
-from tests.explore.timing import PARK_AFTER, SESSION, at, until
+from tests.explore.timing import PARK_AFTER, SESSION, SETTINGS, at, until
 from tests.explore.waiting_room import Letters, Rooms
 from tests.explore.world import NOBODY, Late, Turn, Worker, World
 from worker.handling import Park, Result
@@ -147,16 +147,21 @@ class Keys:
         return self._numbers.of(("commits", *each))
 
     def _memory(self, memory: Remembered | None, now: int) -> Hashable:
-        if memory is None or memory.until < at(now):
+        if memory is None:
             return None
-        return self._parts.of(
-            memory, now, "memory", lambda: self._numbers.of(("memory", memory.order, memory.until - at(now)))
-        )
+        return self._parts.of(memory, now, "memory", lambda: self._numbers.of(_memory(memory, now)))
 
     def _of_held(self, held: Held, now: int, *, running: bool) -> int:
         return self._parts.of(
             held, now, "running" if running else "held", lambda: self._numbers.of(_held(held, now, running=running))
         )
+
+
+def _memory(memory: Remembered, now: int) -> Hashable:
+    view = (memory.order, memory.until - at(now)) if memory.until >= at(now) else None
+    saved = memory.saved
+    fresh = saved is not None and at(now) - saved.asked_at <= SETTINGS.timing.order_fresh_seconds
+    return "memory", view, (saved.order, saved.asked_at - at(now)) if saved is not None and fresh else None
 
 
 def _held(held: Held, now: int, *, running: bool) -> Hashable:

@@ -10,6 +10,7 @@ from tests.explore.timing import BASE, tick_of
 from worker.delivery import Delivery
 from worker.errors import Failure
 from worker.outcome import Again, ConfirmedUnits, Progress, Refusal, Unsettled
+from worker.sync.saved import Saved
 
 Ask = tuple[Any, ...]
 """A question: its name, and the particulars."""
@@ -45,10 +46,14 @@ class Held(NamedTuple):
 
 
 class Remembered(NamedTuple):
-    """The newest view of the order that this process knows, and until when (epoch seconds) it keeps it."""
+    """What this process knows of the order."""
 
     order: Order
+    """The newest view."""
     until: float
+    """Epoch seconds: so long that view is kept."""
+    saved: Saved | None = None
+    """The answer to the latest write, while it may stand for a read."""
 
 
 History = tuple[tuple[Any, int], ...]

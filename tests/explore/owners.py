@@ -52,7 +52,11 @@ class Owners(Turns):
                 yield Move(who, ("notices that it lost its partitions",), with_worker(world, who, self._gone(worker)))
 
     def _gone(self, worker: Worker) -> Worker:
-        return self._fresh()._replace(memory=worker.memory)
+        """Mirrors the end of `App._let_go`: what was answered is forgotten, what was seen stays so."""
+        memory = worker.memory
+        if memory is not None:
+            memory = memory._replace(saved=None)
+        return self._fresh()._replace(memory=memory)
 
     def _settled_down(self, world: World) -> World:
         """A zombie's steps that nobody else sees, and that see nobody else, are not told apart from those before them.

@@ -78,9 +78,11 @@ class Tries:
 
     def _attempt(self, item: Item, held: Held, memory: Remembered | None, doors: Doors, *, evicted: bool) -> Tried:
         delivery, sync = self.delivery(item, held), _sync(doors)
-        orders = sync._room.orders._orders
+        orders, saved = sync._room.orders._orders, sync._room.saved._answers
         if memory is not None:
             orders[ACCOUNT, PO] = (memory.order, memory.until)
+            if memory.saved is not None:
+                saved[ACCOUNT, PO] = memory.saved
         handling = _handling(doors, sync)
         try:
             result = run(_evicted(handling, delivery) if evicted else handling.attempt(delivery))
@@ -88,8 +90,9 @@ class Tries:
             return Tried(need.ask)
         if isinstance(result, Again):
             result = trimmed(result)
-        kept = orders.get((ACCOUNT, PO))
-        return Tried(None, result, held_of(delivery), None if kept is None else Remembered(*kept))
+        kept, answer = orders.get((ACCOUNT, PO)), saved.get((ACCOUNT, PO))
+        assert answer is None or kept is not None, "what answered a write is the newest view, too"
+        return Tried(None, result, held_of(delivery), None if kept is None else Remembered(*kept, answer))
 
     def _conclude(self, item: Item, held: Held, result: Result, doors: Doors) -> Tried:
         delivery = self.delivery(item, held)

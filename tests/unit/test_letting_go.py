@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 from worker.app import Worker
@@ -90,6 +91,21 @@ async def test_a_post_that_ends_in_one_more_try_is_forgotten_too() -> None:
     world.may_end.set()
     await world.worker._let_go(5.0)
     assert (world.ended, list(world.worker._lanes)) == ([2], [])
+    running.cancel()
+
+
+async def test_what_walmart_answered_is_forgotten_once_the_last_attempt_has_ended() -> None:
+    """Whoever owns the partition next may change the order; an attempt that ends late would save its answer still."""
+    world = Posting()
+    forgotten: list[list[int]] = []
+    world.worker._sync = SimpleNamespace(forget_answers=lambda: forgotten.append(list(world.ended)))
+    world.accept(2)
+    running = asyncio.create_task(world.engine.run())
+    while not world.begun:
+        await asyncio.sleep(0)
+    world.may_end.set()
+    await world.worker._let_go(5.0)
+    assert forgotten == [[2]]
     running.cancel()
 
 

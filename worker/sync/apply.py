@@ -14,6 +14,7 @@ from worker.sync.doors import Budgets, Corrections, Fence, Guard, MemoryCorrecti
 from worker.sync.inventory import Inventory
 from worker.sync.room import Room
 from worker.sync.rules import Rules
+from worker.sync.saved import SavedAnswers
 from worker.sync.snapshot import OrderMemory
 from worker.sync.verdict import operation_of, refused, told
 from worker.walmart.answer import OrdersApi
@@ -42,6 +43,7 @@ class Sync:
             Inventory(clock, budgets),
             OrderMemory(settings.timing.read_lag_seconds),
             budgets,
+            SavedAnswers(settings.timing.order_fresh_seconds),
         )
         self.configure(apis, settings)
 
@@ -50,9 +52,15 @@ class Sync:
         self._apis = apis
         self._room.settings = settings
         self._room.orders.keep_seconds = settings.timing.read_lag_seconds
+        self._room.saved.fresh_seconds = settings.timing.order_fresh_seconds
+        self.forget_answers()
         self._rules = {
             name: Rules.of(name, store, settings.accounts[store.account]) for name, store in settings.stores.items()
         }
+
+    def forget_answers(self) -> None:
+        """Orders may be changed by another worker from now on (their partitions are given away): read them again."""
+        self._room.saved.clear()
 
     async def attempt(self, event: Event, progress: Progress, delivery: Delivery | None = None) -> Outcome:
         """One try at one event; the caller sees to it that an order has one at a time.

@@ -14,7 +14,8 @@ from schemas.events import OrderCancelled
 from schemas.walmart.order import Order
 from worker.delivery import Delivery, Event
 from worker.errors import Failure
-from worker.outcome import Again, Outcome, Progress, Refusal, Trouble, Unsettled, Warned
+from worker.outcome import Again, Outcome, Progress, Trouble, Unsettled, Warned
+from worker.sync.belief import has_items, is_all, pending, rests_on_an_old_state, succeeds
 from worker.sync.calling import Calling
 from worker.sync.calls import Acknowledge, Call, Cancel, Correct, Key, Memory, Plan, Write
 from worker.sync.cancel import without_items
@@ -32,19 +33,6 @@ from worker.walmart.answer import CallError, CallKind, OrdersApi
 READ_AGAIN_S: Final = 3.0
 """While an outcome is not known the order is read again this often."""
 
-_OF_STATE: Final = frozenset(
-    {
-        "shipped_otherwise",
-        "quantity_exceeds_open",
-        "correction_unmatched",
-        "correction_refused",
-        "partial_cancel_refused",
-        "walmart_refused",
-        "cancel_after_ship",
-    }
-)
-"""Codes that an old read may be the cause of."""
-
 MAX_CALLS: Final = 2_000
 """More calls than any event can need in one attempt; past it something is wrong with us."""
 
@@ -56,13 +44,15 @@ class Attempt:
         self, room: Room, api: OrdersApi, rules: Rules, event: Event, progress: Progress, delivery: Delivery | None
     ) -> None:
         self.room, self.api, self.rules = room, api, rules
-        self.calling = Calling(api, rules.account, event.data.purchase_order_id, progress, room.clock, room.budgets)
         self.event, self.data, self.progress, self.delivery = event, event.data, progress, delivery
         self.timing = room.settings.timing
         self.min_tries = room.settings.limits.min_tries
         self.operation = operation_of(event.data)
         self.order_id = event.data.purchase_order_id
+        self.calling = Calling(api, (rules.account, self.order_id), progress, room.clock, room.budgets, room.saved)
         self.sent: dict[Key, int] = {}
+        self.worked: Write | None = None
+        """The latest call that the order shows."""
         self.acknowledged = False
         self.guard: GuardAnswer = Clear()
 
@@ -76,7 +66,7 @@ class Attempt:
         turned_away = await self._guarded()
         if turned_away is not None:
             return turned_away
-        order = await self._read()
+        order = self._saved() or await self._read()
         if not isinstance(order, Order):
             return order
         if self.progress.unsettled is not None:
@@ -84,17 +74,26 @@ class Attempt:
             if not isinstance(order, Order):
                 return order
         self._undoubted(order)
+        done: Plan | None = None
         for _ in range(MAX_CALLS):
-            step = self._plan(order)
+            step = done or self._plan(order)
+            call = self._next(step)
+            if call is None and self.calling.from_saved and not succeeds(step):
+                # What somebody else has changed is not to be told from memory.
+                order = await self._read()
+                if not isinstance(order, Order):
+                    return order
+                continue
+            self._warn(*step.warnings)
             if self.rules.observe:
                 return await finish(self.room, self.api, self.rules, self.data, step, order, self.progress)
             if (step.marks or step.frees) and not await self._mark(step):
                 return self._ours("the marker of a corrected tracking number could not be written", order)
-            call = self._next(step)
             if call is not None and isinstance(self.guard, Wait):
                 return self._shipments(self.guard, order)
             if call is None:
-                if self.progress.applied or any(line.fate == "shown" for line in step.lines):
+                shown = self.progress.applied or any(line.fate == "shown" for line in step.lines)
+                if shown and not self.calling.from_saved:
                     # An old read must not take back for the next event what this one has seen.
                     order = self.room.orders.remember(self.rules.account, order, self.room.clock.now())
                 return self._waiting(step, order) or await finish(
@@ -109,13 +108,25 @@ class Attempt:
             if not isinstance(answer, Order):
                 return answer
             order = answer
+            done = replace(step, calls=()) if self.worked is call and is_all(call, step, self.data) else None
         raise RuntimeError(f"more than {MAX_CALLS} calls for one event")
+
+    def _saved(self) -> Order | None:
+        """The answer to the order's latest write, where it may stand for a read."""
+        if self.rules.observe or self.progress.is_doubtful or not has_items(self.data):
+            return None
+        saved, fence = self.calling.saved(), self.room.fence
+        if saved is None or saved.asked_at < fence.believe_from or fence.owned_until <= self.room.clock.now():
+            # Since then another owner of the partition may have sent something.
+            return None
+        self._tell(f"not read: planned from the answer of {self.room.clock.now() - saved.asked_at:.1f} s ago")
+        return self.calling.take(saved)
 
     # -- cancels without items
 
     async def _guarded(self) -> Outcome | None:
         """A cancel without items: what may be in a box is left alone. None: go on."""
-        if not isinstance(self.data, OrderCancelled) or self.data.items is not None:
+        if has_items(self.data):
             return None
         if self.rules.cancel_without_items == "refuse":
             self.guard = Refuse(f"store {self.rules.store} takes none (cancel_without_items)")
@@ -142,7 +153,7 @@ class Attempt:
 
     def _plan(self, order: Order) -> Plan:
         progress = self.progress
-        step = plan(
+        return plan(
             self.data,
             order,
             self.rules,
@@ -158,8 +169,6 @@ class Attempt:
                 self.guard.why if isinstance(self.guard, Refuse) else None,
             ),
         )
-        self._warn(*step.warnings)
-        return step
 
     def _happened_at(self) -> float:
         if self.event.time is not None:
@@ -190,7 +199,7 @@ class Attempt:
     def _waiting(self, step: Plan, order: Order) -> Again | None:
         """Nothing can be sent now; what there is to wait for, if anything."""
         now, asked_at = self.room.clock.now(), self.calling.asked_at
-        until = max([refusal.final_at for refusal in self._pending(step)], default=0.0)
+        until = max([refusal.final_at for refusal in pending(step, self.progress)], default=0.0)
         held = any(not isinstance(call, Acknowledge) for call in step.calls)
         if held:
             until = max(until, self.progress.hold_until)
@@ -208,29 +217,11 @@ class Attempt:
             text = f"{waiting} unit(s) to cancel wait for shipments: Walmart takes no partial cancellation"
             return self._again(Trouble.SHIPMENTS, Failure("waiting_for_shipments", text), order)
         believe_from = self.room.fence.believe_from
-        if asked_at < believe_from and self._rests_on_an_old_state(step):
+        if asked_at < believe_from and rests_on_an_old_state(step, self.data, self.progress):
             text = "the partition's earlier owner may have changed the order a moment ago: it is read again before that"
             failure = Failure("outcome_unknown", text)
             return self._again(Trouble.UNKNOWN, failure, order, min(READ_AGAIN_S, max(0.0, believe_from - now)))
         return None
-
-    def _rests_on_an_old_state(self, step: Plan) -> bool:
-        """True if an older view of the order than its true state could have led to this end.
-
-        Units shown as shipped or cancelled stay so; what is missing may be there already, and a number may have been
-        corrected since.
-        """
-        if any(problem.code in _OF_STATE for problem in step.problems):
-            return True
-        corrects = not isinstance(self.data, OrderCancelled) and any(
-            package.replaces_tracking_number for package in self.data.packages
-        )
-        return corrects and not self.progress.applied
-
-    def _pending(self, step: Plan) -> list[Refusal]:
-        """Refusals the outcome still rests on."""
-        failures = {id(problem.failure) for problem in step.problems if problem.failure is not None}
-        return [refusal for refusal in self.progress.refused.values() if id(refusal.failure) in failures]
 
     # -- reading
 
@@ -311,7 +302,10 @@ class Attempt:
         self.acknowledged = True
         answer = await self.calling.acknowledge()
         if isinstance(answer, Order):
-            return self.room.orders.remember(self.rules.account, answer, self.room.clock.now())
+            newest = self.room.orders.remember(self.rules.account, answer, self.room.clock.now())
+            if not any(line.created for line in newest.lines):
+                self.calling.save(newest, self.calling.asked_at)
+            return newest
         again = again_for(answer, "acknowledge", self.operation, order.status, write=False)
         if again is not None:
             return again
@@ -340,6 +334,7 @@ class Attempt:
             call.expected, self._believable(deadline), call.leaves_units_open, isinstance(call, Correct)
         )
         progress.unsettled = unsettled
+        begun = self.room.clock.now()
         answer = await self.calling.write(call, deadline)
         if isinstance(answer, CallError):
             if answer.kind is not CallKind.UNKNOWN:
@@ -347,14 +342,14 @@ class Attempt:
                 again = again_for(answer, name, self.operation, order.status, write=True)
                 return again or await self._refused(call, order, answer)
         elif shows(answer, call.expected):
-            return self._confirmed(call, answer, unsettled)
+            return self._confirmed(call, answer, unsettled, begun)
         gone_by = min(deadline, self.room.clock.now())
         progress.unsettled = unsettled = replace(unsettled, believe_at=self._believable(gone_by))
         # At best: without budget the next try reads it.
         second = await self._get() if self.calling.may("get_order") else None
         if isinstance(second, Order) and shows(second, call.expected):
             self._tell("read back: the order shows it")
-            return self._confirmed(call, second, unsettled)
+            return self._confirmed(call, second, unsettled, begun)
         failure = Failure("outcome_unknown", "the answer does not show what was asked for")
         if isinstance(answer, CallError):
             again = again_for(answer, name, self.operation, order.status, write=True)
@@ -372,10 +367,14 @@ class Attempt:
         # well within the SLO; a read believed too early would charge a buyer twice.
         return gone_by + self.timing.call_timeout_seconds + self.timing.read_lag_seconds
 
-    def _confirmed(self, call: Write, order: Order, unsettled: Unsettled) -> Order:
+    def _confirmed(self, call: Write, order: Order, unsettled: Unsettled, begun: float) -> Order:
+        """The order shows the call: it answers it, or is a read that lags less. `begun`: epoch seconds of the call."""
         for key, quantity in zip(call.keys, call.quantities, strict=True):
             self.sent[key] = self.sent.get(key, 0) + quantity
-        return self._worked(order, unsettled)
+        self.worked = call
+        newest = self._worked(order, unsettled)
+        self.calling.save(newest, begun)
+        return newest
 
     def _seen(self, call: Write, order: Order) -> None:
         """Refused because it is there already."""

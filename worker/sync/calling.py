@@ -11,6 +11,7 @@ from worker.clock import Clock
 from worker.outcome import Progress
 from worker.sync.calls import PATHS, Cancel, Correct, Write
 from worker.sync.doors import Budgets
+from worker.sync.saved import Saved, SavedAnswers
 from worker.walmart.answer import CallError, CallKind, Done, OrdersApi
 
 _KEYS_TOLD: Final = 3
@@ -31,15 +32,38 @@ _Answer = TypeVar("_Answer", Order | CallError, Done | CallError)
 class Calling:
     """The API, as one attempt uses it."""
 
-    __slots__ = ("_account", "_api", "_budgets", "_clock", "_order_id", "_progress", "asked_at")
+    __slots__ = ("_account", "_api", "_budgets", "_clock", "_order_id", "_progress", "_saved", "asked_at", "from_saved")
 
     def __init__(
-        self, api: OrdersApi, account: str, order_id: str, progress: Progress, clock: Clock, budgets: Budgets
+        self,
+        api: OrdersApi,
+        order: tuple[str, str],
+        progress: Progress,
+        clock: Clock,
+        budgets: Budgets,
+        saved: SavedAnswers,
     ) -> None:
-        self._api, self._account, self._order_id, self._progress = api, account, order_id, progress
-        self._clock, self._budgets = clock, budgets
+        """`order`: account and purchase order id."""
+        self._account, self._order_id = order
+        self._api, self._progress = api, progress
+        self._clock, self._budgets, self._saved = clock, budgets, saved
         self.asked_at = float("-inf")
         """Epoch seconds when the newest call that answered with an order began: what happened later it may not show."""
+        self.from_saved = False
+        """That call was an earlier one's: its answer was saved, and this attempt has not heard of the order itself."""
+
+    def saved(self) -> Saved | None:
+        """The answer to the order's latest write, while it is fresh."""
+        return self._saved.fresh(self._account, self._order_id, self._clock.now())
+
+    def take(self, saved: Saved) -> Order:
+        """Go by a saved answer instead of reading the order."""
+        self.asked_at, self.from_saved = saved.asked_at, True
+        return saved.order
+
+    def save(self, order: Order, asked_at: float) -> None:
+        """Keep the answer to a write for the order's next event. `asked_at`: epoch seconds when that write began."""
+        self._saved.keep(self._account, order, asked_at)
 
     def may(self, call: str) -> bool:
         """True if the account's budget has this call left. `call`: its name at the API."""
@@ -47,6 +71,7 @@ class Calling:
 
     async def get_order(self) -> Order | CallError:
         """Read the order."""
+        self._saved.drop(self._account, self._order_id)
         return self._seen(*await timed("GET order", self._api.get_order(self._order_id), self._progress, self._clock))
 
     async def acknowledge(self) -> Order | CallError:
@@ -62,6 +87,8 @@ class Calling:
         return await self._posting(_ask(call), sending)
 
     async def _posting(self, ask: str, sending: Awaitable[Order | CallError]) -> Order | CallError:
+        # Before it goes out: whether it is refused, lost, or never heard of again, nothing is planned from what was.
+        self._saved.drop(self._account, self._order_id)
         self._progress.posting = True
         try:
             return self._seen(*await timed(ask, sending, self._progress, self._clock))
@@ -72,7 +99,7 @@ class Calling:
         if isinstance(answer, CallError):
             self._progress.correlation_id = answer.correlation_id
         else:
-            self.asked_at = asked_at
+            self.asked_at, self.from_saved = asked_at, False
         return answer
 
 

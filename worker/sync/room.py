@@ -8,6 +8,7 @@ from worker.clock import Clock
 from worker.settings import Settings
 from worker.sync.doors import Budgets, Corrections, Fence, Guard
 from worker.sync.inventory import Inventory
+from worker.sync.saved import SavedAnswers
 from worker.sync.snapshot import OrderMemory
 
 
@@ -23,3 +24,4 @@ class Room:
     inventory: Inventory
     orders: OrderMemory
     budgets: Budgets
+    saved: SavedAnswers

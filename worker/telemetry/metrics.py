@@ -179,7 +179,12 @@ class Metrics:
         )
         self.walmart_throttled = counter("walmart_throttled_total", "Calls answered with 429.", labels(account, CALL))
         self.calls_per_event = histogram(
-            "calls_per_event", "Calls a finished event has taken.", NONE, unit="calls", buckets=CALLS_EDGES
+            "calls_per_event",
+            "Calls to Walmart that a finished event has taken, over all its tries, parked ones included. Sum by count: "
+            "about 2 (a read and a write), fewer where an order's next event follows within order_fresh_seconds.",
+            labels(OPERATION),
+            unit="calls",
+            buckets=CALLS_EDGES,
         )
         self.budget_calls = counter(
             "budget_calls_total", "Calls that Walmart counts against an account's budget.", labels(account, GROUP)
@@ -349,7 +354,7 @@ class Metrics:
         code = verdict.failure.code if verdict.failure is not None else None
         self.results.inc(verdict.operation, verdict.status, verdict.effect, code)
         self.event_latency.observe(latency, verdict.operation)
-        self.calls_per_event.observe(calls)
+        self.calls_per_event.observe(calls, verdict.operation)
         if waited_budget_seconds > 0:
             self.waited.add(waited_budget_seconds, "budget")
         if waited_retry_seconds > 0:

@@ -13,6 +13,8 @@ _TESTS: Final = (
     "tests/unit/sync/test_sync_properties.py",
     "tests/unit/sync/test_sync_against_simulated_walmart.py",
 )
+_SAVED: Final = ("tests/unit/sync/test_saved_answers.py", "tests/unit/sync/test_saved_properties.py")
+_BUDGET: Final = ("tests/unit/sync/test_attempt_budget.py",)
 _CLIENT: Final = ("tests/unit/walmart",)
 
 SYNC: Final = (
@@ -108,6 +110,65 @@ SYNC: Final = (
         "return later(order, known) if prefer_given else later(known, order)",
         "return order",
         _TESTS,
+    ),
+    Mutant(
+        "a_saved_answer_outlives_a_refusal",
+        "worker/sync/calling.py",
+        "        self._saved.drop(self._account, self._order_id)\n        self._progress.posting = True\n",
+        "        self._progress.posting = True\n",
+        _SAVED,
+    ),
+    Mutant(
+        "a_saved_answer_stands_for_the_read_of_a_doubt",
+        "worker/sync/attempt.py",
+        "if self.rules.observe or self.progress.is_doubtful or not has_items(self.data):",
+        "if self.rules.observe or not has_items(self.data):",
+        _SAVED,
+    ),
+    Mutant(
+        "a_failure_is_told_from_a_saved_answer",
+        "worker/sync/attempt.py",
+        "if call is None and self.calling.from_saved and not succeeds(step):",
+        "if False:",
+        _SAVED,
+    ),
+    Mutant(
+        "a_saved_answer_is_believed_while_an_earlier_owners_calls_may_come",
+        "worker/sync/attempt.py",
+        "if saved is None or saved.asked_at < fence.believe_from or fence.owned_until <= self.room.clock.now():",
+        "if saved is None or fence.owned_until <= self.room.clock.now():",
+        _SAVED,
+    ),
+    Mutant(
+        "saved_answers_outlive_a_handover",
+        "worker/app.py",
+        "            self._sync.forget_answers()\n",
+        "            pass\n",
+        ("tests/unit/test_letting_go.py",),
+    ),
+    Mutant(
+        "the_budget_is_asked_after_the_call_is_noted",
+        "worker/sync/attempt.py",
+        "        if not self.calling.may(name):\n"
+        "            return no_budget(name, self.operation, order.status)\n"
+        "        fence, now = self.room.fence, self.room.clock.now()\n"
+        "        deadline = now + self.timing.call_timeout_seconds\n",
+        "        fence, now = self.room.fence, self.room.clock.now()\n"
+        "        deadline = now + self.timing.call_timeout_seconds\n"
+        "        await fence.intend(self.event, call, deadline, self.delivery)\n"
+        "        progress.unsettled = Unsettled(call.expected, deadline, call.leaves_units_open)\n"
+        "        if not self.calling.may(name):\n"
+        "            return no_budget(name, self.operation, order.status)\n",
+        _BUDGET,
+    ),
+    Mutant(
+        "a_doubt_is_put_aside_where_its_read_has_no_budget",
+        "worker/sync/attempt.py",
+        '        if not self.calling.may("get_order"):\n            return no_budget("get_order", self.operation)\n',
+        '        if not self.calling.may("get_order"):\n'
+        "            self.progress.unsettled = None\n"
+        '            return no_budget("get_order", self.operation)\n',
+        _BUDGET,
     ),
     Mutant(
         "a_zombie_sends_after_the_deadline",

@@ -84,6 +84,7 @@ class Settled:
     """Units were moved for it, by whichever try."""
     restored: tuple[ConfirmedUnits, ...] = ()
     tries: int = 0
+    calls: int = 0
 
 
 @dataclass
@@ -184,7 +185,7 @@ class Worker:
             assert not progress.posting
             if isinstance(outcome, Verdict):
                 moved = self._moved(owner, before)
-                self.settled.append(Settled(said, outcome, moved, restored, progress.attempts))
+                self.settled.append(Settled(said, outcome, moved, restored, progress.attempts, progress.calls))
                 return True
             progress.failed_tries += 1
             if self.clock.now() - first_seen >= GIVE_UP_S and progress.attempts >= 5:
@@ -201,6 +202,7 @@ class Worker:
                         self._moved(owner, before),
                         restored,
                         progress.attempts,
+                        progress.calls,
                     )
                 )
                 return True

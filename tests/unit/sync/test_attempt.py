@@ -69,6 +69,7 @@ async def test_a_shipment_is_applied_and_told_per_line() -> None:
 async def test_a_redelivered_event_is_already_applied_with_one_read() -> None:
     bench = Bench(Walmart({"1": line()}))
     await bench.settle(one())
+    bench.clock.time += 31
     bench.api.calls.clear()
     end = await bench.next_event(one())
     assert (end.status, end.effect) == ("succeeded", "already_applied")

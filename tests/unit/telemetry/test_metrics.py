@@ -62,7 +62,7 @@ def test_what_does_not_count_for_the_slo_is_counted_everywhere_else() -> None:
     told.settled(FAILED, latency_seconds=9.0, calls=2, counts_for_slo=False)
     assert told.value("slo_events_total", slo="bad") == told.value("slo_events_total", slo="good") == 0
     assert told.value("results_total", operation="ship", status="failed", effect="none", code="carrier_unmapped") == 1
-    assert told.value("calls_per_event_sum") == 2
+    assert told.value("calls_per_event_sum", operation="ship") == 2
 
 
 def test_an_event_still_retrying_is_bad_at_that_moment() -> None:
