@@ -85,11 +85,11 @@ class Gatekeeper:
         self._settings = settings
         known = list(self._names)
         self._names.clear()
-        for name, budget in list(self.gates.budgets()):
+        for name, budget in list(self.gates.rations.by_name().items()):
             account, _, group = name.removeprefix("account:").rpartition("/")
             owner = settings.accounts.get(account)
             if owner is None:
-                self.gates.ration(name, None)
+                self.gates.rations.give(name, None)
             else:
                 self._set_rate(budget, owner, group)
         shut = {account_gate(name) for name, account in settings.accounts.items() if account.paused}
@@ -136,7 +136,7 @@ class Gatekeeper:
     def set_share(self, share: float) -> None:
         """Take as much of every account's calls as is owned of all partitions, while all replicas want more."""
         self._share = min(1.0, share) if share > 0 else 1.0
-        for _, budget in self.gates.budgets():
+        for budget in self.gates.rations.by_name().values():
             budget.share = self._share
 
     def begun(self, account: str, operation: Operation, subject: str) -> int:
@@ -144,16 +144,16 @@ class Gatekeeper:
         if operation in _UNCOUNTED:
             return 0
         self._budget(account, operation)
-        return self.gates.begun(call_gate(account, operation), subject, self._clock.now())
+        return self.gates.rations.begun(call_gate(account, operation), subject, self._clock.now())
 
     def may_call(self, account: str, call: str, order: str, now: float) -> bool:
         """True if a call (an operation of the client) may be made now: reserved by this order's turn, or still left."""
         self._budget(account, call)
-        return self.gates.may_call(call_gate(account, call), order, now)
+        return self.gates.rations.may_call(call_gate(account, call), order, now)
 
     def flow(self, names: tuple[str, ...], now: float) -> float:
         """Turns that the budgets behind these gates let begin within FLOW_S seconds."""
-        budgets = [budget for name in names if (budget := self.gates.budget(name)) is not None]
+        budgets = [budget for name in names if (budget := self.gates.rations.get(name)) is not None]
         return min((budget.within(FLOW_S, now) for budget in budgets), default=float("inf"))
 
     def forget_idle(self, active: Container[str]) -> None:
@@ -161,23 +161,23 @@ class Gatekeeper:
         now = self._clock.now()
         idle = {
             name
-            for name, budget in self.gates.budgets()
+            for name, budget in self.gates.rations.by_name().items()
             if name.removeprefix("account:").rpartition("/")[0] not in active and budget.is_forgettable(now)
         }
         for name in idle:
-            self.gates.ration(name, None)
+            self.gates.rations.give(name, None)
         if idle:
             # Their next event makes them anew.
             self._names = {key: names for key, names in self._names.items() if idle.isdisjoint(names)}
 
     def _budget(self, account: str, call: str) -> None:
         name = call_gate(account, call)
-        if self.gates.budget(name) is not None:
+        if self.gates.rations.get(name) is not None:
             return
         known = self._settings.accounts.get(account)
         if known is not None:
             rate = known.calls_per_minute(_GROUPS[call])  # type: ignore[index]
-            self.gates.ration(name, Budget(rate / 60, rate, self._clock.now(), self._share))
+            self.gates.rations.give(name, Budget(rate / 60, rate, self._clock.now(), self._share))
 
     @staticmethod
     def _set_rate(budget: Budget, account: AccountSettings, group: str) -> None:
@@ -192,7 +192,7 @@ class Gatekeeper:
         account, gates = account_gate(report.account), self.gates
         own = account if report.operation == "token" else call_gate(report.account, report.operation)
         if report.operation not in _UNCOUNTED:
-            gates.ended(own, report.ticket, now, report.budget_left, report.replenish_at)
+            gates.rations.ended(own, report.ticket, now, report.budget_left, report.replenish_at)
         match report.kind:
             case None | CallKind.REFUSED:
                 self._failed.pop(own, None)
@@ -208,7 +208,7 @@ class Gatekeeper:
                 after = THROTTLED_S if report.retry_after_s is None else report.retry_after_s
                 # A little later than told, and each worker at another moment.
                 until = now + after * (1 + 0.1 * self.random.random())
-                budget = gates.budget(own)
+                budget = gates.rations.get(own)
                 if budget is not None:
                     budget.throttled(now, until)
                 gates.slow(own, until, "throttled", now)

@@ -192,7 +192,7 @@ def test_an_account_has_gates_and_bounds_from_its_first_event_on() -> None:
     assert one.gates.is_bound(account_gate("m7"))
     assert not one.gates.is_bound(account_gate("m8"))
     for name in names:
-        one.gates.ration(name, None)
+        one.gates.rations.give(name, None)
     for _ in range(64):
         assert one.gates.admits(names, NOW) is None
         one.gates.took(names)
@@ -284,17 +284,17 @@ def test_an_event_held_by_the_budget_is_told_to_be_throttled() -> None:
 
 def test_an_account_has_budgets_from_its_first_event_on_and_idle_ones_are_forgotten() -> None:
     one = keeper()
-    assert not list(one.gates.budgets())
+    assert not one.gates.rations.by_name()
     one.names_of("one", ships=True)
-    assert {name for name, _ in one.gates.budgets()} == {READ, SHIP}
+    assert set(one.gates.rations.by_name()) == {READ, SHIP}
     clock: Any = one._clock
     clock.time += 10_000
     one.forget_idle(active={"a"})
-    assert len(list(one.gates.budgets())) == 2
+    assert len(one.gates.rations.by_name()) == 2
     one.forget_idle(active=())
-    assert not list(one.gates.budgets())
+    assert not one.gates.rations.by_name()
     one.names_of("one", ships=True)
-    assert len(list(one.gates.budgets())) == 2
+    assert len(one.gates.rations.by_name()) == 2
 
 
 def test_a_replica_takes_its_share() -> None:
@@ -302,9 +302,9 @@ def test_a_replica_takes_its_share() -> None:
     one.names_of("one", ships=True)
     one.set_share(0.25)
     one.names_of("one", ships=False)
-    assert {budget.share for _, budget in one.gates.budgets()} == {0.25}
+    assert {budget.share for budget in one.gates.rations.by_name().values()} == {0.25}
     one.set_share(0.0)
-    assert {budget.share for _, budget in one.gates.budgets()} == {1.0}
+    assert {budget.share for budget in one.gates.rations.by_name().values()} == {1.0}
 
 
 def test_other_rates_are_taken_over_and_budgets_of_removed_accounts_go() -> None:
@@ -313,15 +313,15 @@ def test_other_rates_are_taken_over_and_budgets_of_removed_accounts_go() -> None
     accounts = {"a": {**TREE["accounts"]["a"], "ship_calls_per_minute": 120}}
     stores = {"one": {"account": "a"}}
     one.configure(Settings.model_validate({**TREE, "accounts": accounts, "stores": stores}))
-    ship = one.gates.budget(SHIP)
+    ship = one.gates.rations.get(SHIP)
     assert ship is not None
     assert ship.rate == 2.0
     accounts = {"b": TREE["accounts"]["b"]}
     one.configure(Settings.model_validate({**TREE, "accounts": accounts, "stores": {"three": {"account": "b"}}}))
-    assert not list(one.gates.budgets())
+    assert not one.gates.rations.by_name()
 
 
 def test_the_token_is_counted_by_nobody() -> None:
     one = keeper()
     assert one.begun("a", "token", "") == 0
-    assert not list(one.gates.budgets())
+    assert not one.gates.rations.by_name()

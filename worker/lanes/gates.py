@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from worker.lanes.budget import Budget
+from worker.lanes.rations import Rations
 
 GateState = Literal["open", "slow", "closed", "shut"]
 Hold = Literal["slow", "closed", "shut", "slots", "budget"]
@@ -37,10 +37,6 @@ class GateView(NamedTuple):
     """Probes that failed since it closed."""
     since: float = 0.0
     """Epoch seconds when it stopped being open; 0 where nobody said."""
-
-
-_SOON_S = 0.002
-"""Turns of a budget are not waited for more exactly than that."""
 
 
 @dataclass(slots=True)
@@ -66,9 +62,8 @@ class Gates:
         self._listeners: list[Callable[[str], None]] = []
         self._turn_listeners: list[Callable[[str], None]] = []
         self._most: dict[str, int] = {}
-        self._budgets: dict[str, Budget] = {}
-        self._awaited: dict[str, float] = {}
-        """Gate -> when its budget is believed to admit the next turn, where somebody waits for that."""
+        self.rations = Rations(self._turn, self._push)
+        """Their budgets."""
 
     def listen(self, listener: Callable[[str], None], *, every_turn: bool = False) -> None:
         """Call `listener` with a gate's name whenever it may admit a turn that it did not admit before.
@@ -91,49 +86,7 @@ class Gates:
 
     def is_one_by_one(self, name: str) -> bool:
         """True if it may admit one waiting turn, and then not the next: it is bound, rationed, or not open."""
-        return name in self._most or name in self._budgets or name in self._gates
-
-    # -- budgets
-
-    def ration(self, name: str, budget: Budget | None) -> None:
-        """Give no more turns behind the gate than a budget has; None: as many as there are."""
-        if budget is not None:
-            self._budgets[name] = budget
-        else:
-            self._budgets.pop(name, None)
-        self._awaited.pop(name, None)
-        self._turn(name)
-
-    def budget(self, name: str) -> Budget | None:
-        """The gate's budget."""
-        return self._budgets.get(name)
-
-    def budgets(self) -> Iterable[tuple[str, Budget]]:
-        """All budgets, by the names of their gates. Not to be changed meanwhile."""
-        return self._budgets.items()
-
-    def begun(self, name: str, subject: str, now: float) -> int:
-        """A call behind the gate goes out for a turn's subject. Returns a ticket for `ended`; 0: there is no budget."""
-        budget = self._budgets.get(name)
-        return 0 if budget is None else budget.begun(subject, now)
-
-    def ended(
-        self, name: str, ticket: int, now: float, left: int | None = None, refill_at: float | None = None
-    ) -> None:
-        """The call is over. What its answer told of the bucket: tokens left, and when the next one comes."""
-        budget = self._budgets.get(name)
-        if budget is not None and ticket > 0:
-            budget.ended(ticket, now, left, refill_at)
-            self._look_again(name, budget, now)
-
-    def is_rationed(self, names: Iterable[str], now: float) -> bool:
-        """True if one of these gates has a budget that is used up at the moment."""
-        return any(name in self._budgets and not self._budgets[name].admits(now) for name in names)
-
-    def may_call(self, name: str, subject: str, now: float) -> bool:
-        """True if a call may go out for this subject: its turn has one left, or the budget has."""
-        budget = self._budgets.get(name)
-        return budget is None or budget.is_reserved(subject) or budget.may_overdraw(now)
+        return name in self._most or name in self.rations or name in self._gates
 
     # -- turns
 
@@ -160,8 +113,7 @@ class Gates:
         """A turn behind these gates began. Call `left` with the same names and subject when it ends."""
         for name in names:
             self._running[name] = self._running.get(name, 0) + 1
-            if name in self._budgets:
-                self._budgets[name].reserve(subject)
+            self.rations.took(name, subject)
             gate = self._gates.get(name)
             if gate is not None and gate.state == "closed":
                 gate.probing = True
@@ -169,8 +121,7 @@ class Gates:
     def left(self, names: Iterable[str], subject: str = "") -> None:
         """A turn behind these gates ended. Whatever came of it was told before, by `worked`, `slow` or `close`."""
         for name in names:
-            if name in self._budgets and self._budgets[name].release(subject):
-                self._turn(name)
+            self.rations.left(name, subject)
             running = self._running.get(name, 0) - 1
             if running > 0:
                 self._running[name] = running
@@ -255,9 +206,7 @@ class Gates:
         """Tell the listeners of the gates whose time has come."""
         while self._timers and self._timers[0][0] <= now:
             at, name = heapq.heappop(self._timers)
-            if self._awaited.get(name) == at:
-                del self._awaited[name]
-                self._turn(name)
+            self.rations.ring(name, at)
             if self._is_at(name, at):
                 self._gates[name].due = True
                 self._tell(name)
@@ -295,13 +244,13 @@ class Gates:
 
     def _push(self, at: float, name: str) -> None:
         heapq.heappush(self._timers, (at, name))
-        if len(self._timers) > 2 * (len(self._gates) + len(self._awaited)) + 64:
+        if len(self._timers) > 2 * (len(self._gates) + self.rations.awaited) + 64:
             # Times that were moved on again and again must not pile up until they come.
             self._timers = list({timer for timer in self._timers if self._stands(*timer)})
             heapq.heapify(self._timers)
 
     def _stands(self, at: float, name: str) -> bool:
-        return self._awaited.get(name) == at or self._is_at(name, at)
+        return self.rations.is_awaited_at(name, at) or self._is_at(name, at)
 
     def _is_at(self, name: str, at: float) -> bool:
         gate = self._gates.get(name)
@@ -313,29 +262,7 @@ class Gates:
             return "slow" if gate.state == "open" else gate.state
         if name in self._most and self._running.get(name, 0) >= self._most[name]:
             return "slots"
-        budget = self._budgets.get(name)
-        if budget is not None and not budget.admits(now):
-            return "budget"
-        return None
-
-    def await_turn(self, name: str, now: float) -> None:
-        """Somebody waits for the gate's budget: tell when it may admit a turn."""
-        budget = self._budgets.get(name)
-        if budget is None:
-            return
-        at = max(budget.next_at(now), now + _SOON_S)
-        awaited = self._awaited.get(name)
-        if awaited is None or at < awaited - _SOON_S or awaited <= now:
-            self._awaited[name] = at
-            if at < math.inf:
-                self._push(at, name)
-
-    def _look_again(self, name: str, budget: Budget, now: float) -> None:
-        """An answer told more of the bucket."""
-        if budget.admits(now):
-            self._turn(name)
-        elif name in self._awaited:
-            self.await_turn(name, now)
+        return None if self.rations.admits(name, now) else "budget"
 
     def _turn(self, name: str) -> None:
         for listener in self._turn_listeners:

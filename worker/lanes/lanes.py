@@ -277,7 +277,7 @@ class Lanes(Generic[T]):
                 self._watch(entry)
         self._ready.hold(lane, holding)
         for gate in holding:
-            self.gates.await_turn(gate, now)
+            self.gates.rations.await_turn(gate, now)
         return None
 
     def _note_wait(self, entry: Entry[T], gate: str | None, now: float) -> None:

@@ -91,7 +91,7 @@ class Ready(Generic[T]):
         self._admitting.discard(gate)
         if gate not in self._held or self._gates.admits((gate,), now) is not None:
             # Whatever makes it admit a turn again is told.
-            self._gates.await_turn(gate, now)
+            self._gates.rations.await_turn(gate, now)
             return
         if not self._gates.is_one_by_one(gate):
             while gate in self._held:

@@ -47,7 +47,7 @@ LANES: Final = (
     ),
     Mutant(
         "a_turn_without_a_call_keeps_it",
-        "worker/lanes/gates.py",
+        "worker/lanes/rations.py",
         "if name in self._budgets and self._budgets[name].release(subject):",
         "if False:",
         _BUDGET,
@@ -82,7 +82,7 @@ LANES: Final = (
     ),
     Mutant(
         "who_waits_for_an_answer_is_forgotten",
-        "worker/lanes/gates.py",
+        "worker/lanes/rations.py",
         "        elif name in self._awaited:\n            self.await_turn(name, now)\n",
         "",
         _BUDGET,

@@ -17,7 +17,7 @@ def rationed(left: int = 2, **gates: int) -> Gates:
     for name, tokens in {"g": left, **gates}.items():
         budget = Budget(1.0, 60, START)
         budget.ended(budget.begun("", START), START, tokens, START + 1)
-        all_gates.ration(name, budget)
+        all_gates.rations.give(name, budget)
     return all_gates
 
 
@@ -31,10 +31,12 @@ def taken(lanes: Lanes[str], now: float) -> list[str]:
     while (one := lanes.take(now)) is not None:
         names.append(one.item)
         for gate in one.gates:
-            budget = lanes.gates.budget(gate)
+            budget = lanes.gates.rations.get(gate)
             if budget is not None:
                 left = int(budget.left)
-                lanes.gates.ended(gate, lanes.gates.begun(gate, one.lane, now), now, max(0, left - 1), now + 1)
+                lanes.gates.rations.ended(
+                    gate, lanes.gates.rations.begun(gate, one.lane, now), now, max(0, left - 1), now + 1
+                )
         lanes.settle(one)
     return names
 
@@ -90,7 +92,7 @@ def test_a_turn_needs_a_call_of_each_of_its_budgets() -> None:
     lanes.add(entry("a", "read", "g"))
     assert lanes.take(START) is None
     assert gates.why("read", START) == "budget"
-    budget = gates.budget("g")
+    budget = gates.rations.get("g")
     assert budget is not None
     assert budget.is_idle, "nothing is reserved of the one while the other holds the turn"
 
@@ -113,18 +115,18 @@ def test_an_answer_that_tells_of_more_gives_the_next_turn_at_once() -> None:
     lanes: Lanes[str] = Lanes(gates)
     woken: list[int] = []
     lanes.on_wake(lambda: woken.append(1))
-    ticket = gates.begun("g", "x", START)
+    ticket = gates.rations.begun("g", "x", START)
     lanes.add(entry("a"))
     assert lanes.take(START) is None
     woken.clear()
-    gates.ended("g", ticket, START + 1.5, 40, None)
+    gates.rations.ended("g", ticket, START + 1.5, 40, None)
     assert woken
     assert lanes.take(START + 3) is not None
 
 
 def test_while_only_an_answer_can_tell_nobody_looks_in_vain() -> None:
     gates = Gates()
-    gates.ration("g", Budget(1.0, 60, START))
+    gates.rations.give("g", Budget(1.0, 60, START))
     lanes: Lanes[str] = Lanes(gates)
     lanes.add(entry("a"))
     lanes.add(entry("b"))
@@ -132,21 +134,21 @@ def test_while_only_an_answer_can_tell_nobody_looks_in_vain() -> None:
     assert first is not None
     assert lanes.take(START) is None
     assert lanes.next_at(START) is None
-    ticket = gates.begun("g", "a", START)
-    gates.ended("g", ticket, START + 0.1, 59, START + 1)
+    ticket = gates.rations.begun("g", "a", START)
+    gates.rations.ended("g", ticket, START + 0.1, 59, START + 1)
     assert lanes.take(START + 0.1) is not None
 
 
 def test_an_answer_that_tells_no_level_leaves_nobody_waiting_for_ever() -> None:
     gates = Gates()
-    gates.ration("g", Budget(1.0, 60, START))
+    gates.rations.give("g", Budget(1.0, 60, START))
     lanes: Lanes[str] = Lanes(gates)
     lanes.add(entry("a"))
     lanes.add(entry("b"))
     first = lanes.take(START)
     assert first is not None
     assert lanes.take(START) is None
-    gates.ended("g", gates.begun("g", "a", START), START + 0.1)
+    gates.rations.ended("g", gates.rations.begun("g", "a", START), START + 0.1)
     lanes.settle(first)
     assert lanes.take(START + 0.1) is None
     due = lanes.next_at(START + 0.1)
@@ -174,7 +176,7 @@ def test_a_gate_without_its_budget_lets_everyone_through_again() -> None:
     for name in "abc":
         lanes.add(entry(name))
     assert lanes.take(START) is None
-    gates.ration("g", None)
+    gates.rations.give("g", None)
     assert taken(lanes, START) == ["a", "b", "c"]
 
 
