@@ -6,14 +6,19 @@ import re
 from pathlib import Path
 from typing import get_args
 
+import prometheus_client
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mypy import api as mypy
+from prometheus_client import generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from worker.errors import ERRORS, Failure
 from worker.outcome import Again, Trouble, Verdict, Warned
 from worker.telemetry import instruments
-from worker.telemetry.instruments import Label, Registry, labels
+from worker.telemetry.instruments import NONE, Label, Registry, labels
 from worker.telemetry.metrics import CallName, CallOutcome, EndpointGroup, Metrics
 from worker.walmart.answer import CallKind
 from worker.walmart.call_report import Group
@@ -152,6 +157,42 @@ def test_series_are_bounded_whatever_happens(monkeypatch: pytest.MonkeyPatch) ->
         counter.inc(str(number))
     assert registry.prometheus.get_sample_value("t_x_total", {"name": "overflow"}) == 7
     assert registry.prometheus.get_sample_value("t_x_total", {"name": "9"}) is None
+
+
+STEPS = st.lists(st.tuples(st.sampled_from(["a", "b", None]), st.floats(0, 20) | st.sampled_from([1.0, 2.5, 10.0])))
+
+
+@given(steps=STEPS)
+def test_the_page_is_what_prometheus_clients_own_instruments_would_say(
+    steps: list[tuple[str | None, float]],
+) -> None:
+    ours, edges = Registry("t_"), (1.0, 2.5, 10.0)
+    name: Label[str | None] = Label("name", "")
+    theirs = prometheus_client.CollectorRegistry()
+    made = (
+        ours.counter("c_total", "C.", labels(name)),
+        ours.gauge("g", "G.", labels(name)),
+        ours.histogram("h", "H.", labels(name), buckets=edges),
+        ours.counter("plain_total", "P.", NONE),
+    )
+    models = (
+        prometheus_client.Counter("t_c_total", "C.", ["name"], registry=theirs),
+        prometheus_client.Gauge("t_g", "G.", ["name"], registry=theirs),
+        prometheus_client.Histogram("t_h", "H.", ["name"], buckets=edges, registry=theirs),
+        prometheus_client.Counter("t_plain_total", "P.", registry=theirs),
+    )
+    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+    for label, value in steps:
+        made[0].add(value, label)
+        made[1].set(value, label)
+        made[2].observe(value, label)
+        made[3].inc()
+        models[0].labels(str(label).lower()).inc(value)
+        models[1].labels(str(label).lower()).set(value)
+        models[2].labels(str(label).lower()).observe(value)
+        models[3].inc()
+    assert generate_latest(ours.prometheus) == generate_latest(theirs)
+    assert openmetrics.generate_latest(ours.prometheus) == openmetrics.generate_latest(theirs)
 
 
 def test_a_gauge_that_cannot_be_read_hides_no_other() -> None:
