@@ -217,3 +217,5 @@ def _fail(records: Iterable[_Waiting], error: BaseException) -> None:
         if not record.written.done():
             # A copy each: a traceback grows with everyone who raises it.
             record.written.set_exception(copy.copy(error))
+            # Looked at, so that one nobody waits for any more (at the end of the process) is not complained about.
+            record.written.exception()

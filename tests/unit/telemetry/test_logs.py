@@ -298,7 +298,7 @@ def test_a_registered_secret_never_comes_through(secret: str, around: str) -> No
     if secret in "***":
         return
     cleaned = Scrubber([secret]).value({"a": [f"{around}{secret}{around}"], secret: 1})
-    assert secret not in json.dumps(cleaned, ensure_ascii=False).replace("***", "")
+    assert not [text for text in (*cleaned["a"], *cleaned) if secret in text.replace("***", "")]
 
 
 @given(
