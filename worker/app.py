@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from typing import Any
 
 import aiohttp
@@ -30,6 +30,7 @@ from worker.lanes.gates import Gates
 from worker.lanes.lanes import Entry, Lanes
 from worker.parked.pump import TakenUp
 from worker.parked.room import Room, RoomDoors
+from worker.reload import Reloader, SettingsSource
 from worker.report.publisher import Publisher
 from worker.report.report import Report
 from worker.retries import Retries
@@ -56,7 +57,15 @@ class StoppedError(Exception):
 class Worker:
     """One worker process. `run` returns after `stop` was called and everything is put away."""
 
-    def __init__(self, settings: Settings, *, clock: Clock | None = None, random_source: random.Random | None = None):
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        source: SettingsSource | None = None,
+        clock: Clock | None = None,
+        random_source: random.Random | None = None,
+    ) -> None:
+        """`source`: where changed settings come from while it runs; absent: they stay as they are."""
         self.settings = settings
         self.clock = clock or SystemClock()
         self.port = 0
@@ -132,21 +141,7 @@ class Worker:
         )
         self._server = TelemetryServer(settings.http, self.metrics, self.health, self._events)
         self._session: aiohttp.ClientSession | None = None
-        self._engine: Engine[Delivery, Result] | None = None
-        self._sync: Sync | None = None
-        self.metrics.at_scrape(self._refresh_gauges)
-
-    # -- life
-
-    async def run(self) -> None:
-        """Start everything, work until `stop`, put everything away.
-
-        Raises StoppedError when the worker cannot go on (its process should exit with an error and be restarted).
-        """
-        settings = self.settings
-        self._session = make_session(settings.timing)
-        self._accounts.connect(self._session)
-        guard = ShipmentGuard(
+        self._guard = ShipmentGuard(
             settings,
             self._intake,
             self._room,
@@ -154,12 +149,12 @@ class Worker:
             self._arrivals.in_memory,
             stopping=lambda: self.vitals.stopping,
         )
-        self._sync = sync = Sync(
-            self._accounts, settings, self.clock, self._room, self._intake.fence, guard, self._gatekeeper
+        self._sync = Sync(
+            self._accounts, settings, self.clock, self._room, self._intake.fence, self._guard, self._gatekeeper
         )
-        handling = Handling(
+        self._handling = Handling(
             settings,
-            sync,
+            self._sync,
             self._report,
             self._room,
             self._intake.fence,
@@ -171,16 +166,30 @@ class Worker:
             settled=self._arrivals.settled,
             bugs=self._note_bugs,
         )
-        self._engine = engine = Engine(
+        self._engine: Engine[Delivery, Result] = Engine(
             self._lanes,
-            attempt=handling.attempt,
-            evicted=handling.evicted,
-            waited=handling.waited,
-            conclude=handling.conclude,
+            attempt=self._handling.attempt,
+            evicted=self._handling.evicted,
+            waited=self._handling.waited,
+            conclude=self._handling.conclude,
             failed=self._engine_failed,
             clock=self.clock,
             max_running=settings.limits.max_in_flight_events,
         )
+        self._reloader = (
+            Reloader(source, settings, self.configure, self.metrics, self.clock) if source is not None else None
+        )
+        self.metrics.at_scrape(self._refresh_gauges)
+
+    # -- life
+
+    async def run(self) -> None:
+        """Start everything, work until `stop`, put everything away.
+
+        Raises StoppedError when the worker cannot go on (its process should exit with an error and be restarted).
+        """
+        self._session = make_session(self.settings.timing)
+        self._accounts.connect(self._session)
         try:
             self.port = await self._server.start()
             await self._publisher.start()
@@ -190,8 +199,8 @@ class Worker:
             except FencedError as error:
                 raise StoppedError(str(error)) from error
             expect_little()
-            log.info("worker_started", port=self.port, group=settings.kafka.group_id)
-            await self._work(engine, handling)
+            log.info("worker_started", port=self.port, group=self.settings.kafka.group_id)
+            await self._work()
         finally:
             await self._put_away()
 
@@ -199,15 +208,47 @@ class Worker:
         """Ask for a clean stop: finish what runs, commit, end. Safe to call from a signal handler."""
         self._stop.set()
 
-    async def _work(self, engine: Engine[Delivery, Result], handling: Handling) -> None:
+    def reload(self) -> None:
+        """Have the settings read anew at once. Safe to call from a signal handler."""
+        if self._reloader is not None:
+            self._reloader.ask()
+
+    def configure(self, settings: Settings, *, rotated: Collection[str] = ()) -> None:
+        """Take new settings, all rooms in one step. `rotated`: accounts whose secret's file holds something else.
+
+        What stands in `worker.settings_change` as waiting for a restart has to be as it was.
+        """
+        self.settings = settings
+        self.metrics.configure(
+            slo_seconds=settings.timing.slo_seconds, accounts=settings.accounts, by_name=settings.metrics.by_name
+        )
+        self.vitals.max_internal_errors = settings.limits.max_internal_errors
+        self._window.configure(settings.limits, settings.timing)
+        self._retries.configure(settings.timing, settings.limits)
+        self._intake.configure(settings)
+        self._room.configure(settings)
+        renewed = self._accounts.configure(settings, rotated=rotated)
+        self._sync.configure(self._accounts, settings)
+        self._guard.configure(settings)
+        self._handling.configure(settings)
+        self._upkeep.configure(settings)
+        self._gatekeeper.configure(settings)
+        for account in renewed:
+            self._gatekeeper.probe_soon(account, self.clock.now())
+        self._arrivals.configure(settings)
+        self._engine.configure(settings.limits.max_in_flight_events)
+
+    async def _work(self) -> None:
         names: dict[str, Coroutine[Any, Any, None]] = {
-            "engine": engine.run(),
+            "engine": self._engine.run(),
             "room": self._room.run(),
             "committer": self._intake.committer.run(),
-            "late": self._upkeep.tell_late(handling),
+            "late": self._upkeep.tell_late(self._handling),
             "relief": self._upkeep.relieve(),
             "intake": self._intake.run(),
         }
+        if self._reloader is not None:
+            names["reload"] = self._reloader.run()
         tasks: set[asyncio.Task[Any]] = {asyncio.create_task(coroutine, name=name) for name, coroutine in names.items()}
         asked: asyncio.Task[Any] = asyncio.create_task(self._stop.wait(), name="stop")
         # A task's death is learnt from asyncio.wait below; a loop that is stuck, from its beats.
@@ -220,13 +261,14 @@ class Worker:
                 self.vitals.fatal = f"the {died.get_name()} task ended"
                 log.error("task_ended", task=died.get_name(), error=type(error).__name__, exc_info=error)
                 raise StoppedError(f"the {died.get_name()} task ended: {type(error).__name__}: {error}")
-            await self._finish(engine)
+            await self._finish()
         finally:
             for task in (*tasks, asked):
                 task.cancel()
             await asyncio.wait({*tasks, asked}, timeout=5)
 
-    async def _finish(self, engine: Engine[Delivery, Result]) -> None:
+    async def _finish(self) -> None:
+        engine = self._engine
         log.info("stopping", running=engine.busy)
         self.vitals.stopping = True
         # Polling goes on meanwhile (it keeps the membership), but nothing new is read: there is no room any more.
@@ -270,7 +312,6 @@ class Worker:
         return [told(entry) for entry in self._lanes if is_named(entry.item, match)]
 
     def _enter(self, entry: Entry[Delivery]) -> None:
-        assert self._engine is not None
         self._engine.add(entry)
 
     def _allowance(self, group: str, now: float) -> int:
@@ -300,7 +341,6 @@ class Worker:
         )
 
     async def _let_go(self, budget_s: float) -> None:
-        assert self._engine is not None
         # What were taken up from here on would run on, unseen, while the partition's next owner runs it too.
         self._room.hold()
         await self._engine.release(
@@ -330,7 +370,7 @@ class Worker:
         self._gatekeeper.observe(report, self.clock.now())
 
     def _refresh_gauges(self) -> None:
-        in_flight = self._engine.in_flight if self._engine is not None else 0
+        in_flight = self._engine.in_flight
         refresh(self.metrics, self.settings, self._lanes, self._intake, self._accounts, in_flight, self.clock.now())
 
 

@@ -59,6 +59,26 @@ class Arrivals:
         self._unreadable: Counter[bytes] = Counter()
         """Record keys of what could not be read and is not told yet."""
 
+    def configure(self, settings: Settings) -> None:
+        """Take new settings; the gatekeeper has taken them. What is in memory moves to the gates and share it has now.
+
+        What is paused now leaves.
+        """
+        self._settings = settings
+        self._lanes.reassign(self._placed)
+        # Accounts that come and go leave nothing behind.
+        self._taken_up = +self._taken_up
+        for entry in [entry for entry in self._lanes if self._paused(entry.gates)]:
+            self._lanes.evict(entry)
+
+    def _placed(self, entry: Entry[Delivery]) -> tuple[tuple[str, ...], str]:
+        delivery, group = entry.item, self.group(entry.item)
+        if delivery.room_place is not None:
+            self._taken_up[delivery.group] -= 1
+            self._taken_up[group] += 1
+        delivery.group = group
+        return self._gatekeeper.names_again(delivery, entry.gates), group
+
     # -- from the input topics
 
     def accept(self, intake: Intake, record: Record, epoch: int) -> None:
@@ -108,9 +128,10 @@ class Arrivals:
         self._known[delivery.key] = (known, count + 1)
         delivery.known_as = delivery.key
         delivery.waiting_since = now
+        delivery.group = self.group(delivery)
         delivery.progress.story.add(now, how)
         if delivery.room_place is not None:
-            self._taken_up[self.group(delivery)] += 1
+            self._taken_up[delivery.group] += 1
         if delivery.event is None and record.key is not None:
             self._unreadable[record.key] += 1
         gates = self._gatekeeper.names(delivery)
@@ -118,7 +139,7 @@ class Arrivals:
             delivery,
             delivery.lane,
             gates=gates,
-            group=self.group(delivery),
+            group=delivery.group,
             size=record.size + _LANE_OVERHEAD_BYTES,
             passes=delivery.envelope.shipment is not None,
             # The room says at its turn whether it is one; it would be parked and taken up for ever.
@@ -159,7 +180,7 @@ class Arrivals:
         else:
             self._known.pop(delivery.known_as, None)
         if delivery.room_place is not None:
-            self._taken_up[self.group(delivery)] -= 1
+            self._taken_up[delivery.group] -= 1
         key = delivery.record.key
         if delivery.event is None and key is not None:
             self._unreadable[key] -= 1
@@ -168,7 +189,7 @@ class Arrivals:
 
     def settled(self, delivery: Delivery) -> None:
         """It has its final result (not parked): its account flows."""
-        self._window.concluded(self.group(delivery), self._clock.now())
+        self._window.concluded(delivery.group, self._clock.now())
 
     def forget_all(self) -> None:
         """Everything was let go of."""

@@ -22,10 +22,10 @@ from pydantic_core import ErrorDetails
 
 from worker.settings import Section, Settings
 from worker.settings_checks import check_together
-from worker.settings_schema import PARTS, Key, dotted, field_of, is_mapping
+from worker.settings_schema import PARTS, Key, dotted, field_of, is_file, is_mapping, leaves
 from worker.settings_sources import Mistake, Raw, did_you_mean, read, shown
 
-__all__ = ["Mistake", "known_secrets", "load", "secret_text", "show"]
+__all__ = ["Mistake", "known_secrets", "load", "load_with_files", "secret_text", "show"]
 
 
 def load(path: Path | None, env: Mapping[str, str]) -> Settings | list[Mistake]:
@@ -35,7 +35,27 @@ def load(path: Path | None, env: Mapping[str, str]) -> Settings | list[Mistake]:
         path: The TOML file; absent: the one named by `ORDER_SYNC_CONFIG`; neither: environment only.
         env: Environment variables; those that begin `ORDER_SYNC_` are read.
     """
+    return _understood(read(path, env))
+
+
+def load_with_files(path: Path | None, env: Mapping[str, str]) -> tuple[Settings | list[Mistake], Mapping[Key, Path]]:
+    """As `load`, and the files that hold a part of the settings: the TOML file under `()`, the others by their key.
+
+    Also those that mistaken settings name.
+    """
     raw = read(path, env)
+    files = {key: Path(value) for key, value in leaves(raw.tree) if _names_file(key) and isinstance(value, str)}
+    if raw.file is not None:
+        files[()] = Path(raw.file)
+    return _understood(raw), files
+
+
+def _names_file(key: Key) -> bool:
+    found = field_of(key)
+    return found is not None and is_file(found)
+
+
+def _understood(raw: Raw) -> Settings | list[Mistake]:
     settings: Settings | None = None
     try:
         settings = Settings.model_validate(raw.tree)

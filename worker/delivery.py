@@ -109,6 +109,10 @@ class Delivery:
     progress: Progress = field(default_factory=Progress)
     known_as: str = ""
     """The key under which it is counted among the events in memory."""
+    group: str = ""
+    """Whose share of the window it is counted under: its account; empty: nobody's."""
+    tried_with: str | None = None
+    """The account of its latest try: its store may be another's by the time that ends."""
     told_retrying: bool = False
     last_again: Again | None = None
     """Why it waits, after a try that did not settle it."""

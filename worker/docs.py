@@ -18,6 +18,7 @@ from worker.errors import ERRORS
 from worker.outcome import WARNINGS
 from worker.retries import markdown
 from worker.settings import Settings
+from worker.settings_change import TAKES_EFFECT, needs_restart
 from worker.settings_schema import NAME, PARTS, Key, Part, env_name, is_mapping, is_optional, is_secret, type_name
 from worker.telemetry.docs import metrics_page
 
@@ -37,6 +38,9 @@ its name; times may be fractions. `order-sync check` names every mistake at once
 - Secrets come from the environment or from a file of their own, never from the settings file. They are never printed.
 - A whole table (`carriers`, `reasons`) may be given in one variable, as a JSON object.
 - Variables without two underscores in a row are none of ours (Kubernetes sets such for services).
+- A running worker takes new settings by itself when the file, or a file it names, has changed, and at once on SIGHUP.
+  The last column says when a new value counts. Mistakes are logged (`settings_not_reloaded`), and everything stays as
+  it was; what needs a restart is logged (`restart_needed`), and everything else is taken. Variables are read at start.
 """
 
 _ERRORS_INTRO = """\
@@ -75,8 +79,8 @@ def _part(part: Part) -> list[str]:
         "",
         doc if not part.named else f"{doc} At least one.",
         "",
-        "| key | type | default | what it means | variable |",
-        "|---|---|---|---|---|",
+        "| key | type | default | what it means | variable | a new value counts |",
+        "|---|---|---|---|---|---|",
         *(
             _row((part.name, NAME, name) if part.named else (part.name, name), field)
             for name, field in part.section.model_fields.items()
@@ -91,6 +95,7 @@ def _row(key: Key, field: FieldInfo) -> str:
         _default(field),
         " ".join((field.description or "").split()),
         f"`{env_name(key)}`",
+        "after a restart" if needs_restart(key) else TAKES_EFFECT[key[0]][key[-1]],
     )
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 

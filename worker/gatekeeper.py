@@ -81,7 +81,7 @@ class Gatekeeper:
         self.configure(settings)
 
     def configure(self, settings: Settings) -> None:
-        """Take new settings: shut what is paused, open what no longer is."""
+        """Take new settings: shut what is paused, open what no longer is, forget what is gone."""
         self._settings = settings
         known = list(self._names)
         self._names.clear()
@@ -92,6 +92,11 @@ class Gatekeeper:
                 self.gates.rations.give(name, None)
             else:
                 self._set_rate(budget, owner, group)
+                # Whoever waits for it looks anew when that is over.
+                self.gates.ration(name, budget)
+        for view in self.gates.views():
+            if not self._is_known(view.name):
+                self.gates.open(view.name)
         shut = {account_gate(name) for name, account in settings.accounts.items() if account.paused}
         shut |= {f"store:{name}" for name, store in settings.stores.items() if store.paused}
         for view in self.gates.views():
@@ -103,11 +108,29 @@ class Gatekeeper:
         for store, kind in known:
             self.names_of(store, ships=kind == "ship")
 
+    def _is_known(self, gate: str) -> bool:
+        kind, _, name = gate.partition(":")
+        if kind == "store":
+            return name in self._settings.stores
+        return gate == WORKER or name in self._settings.accounts or name.rpartition("/")[0] in self._settings.accounts
+
+    def probe_soon(self, account: str, now: float) -> None:
+        """Its keys have changed: what was closed for the old ones is probed at once."""
+        for view in self.gates.views():
+            if view.name == account_gate(account) or view.name.startswith(f"{account_gate(account)}/"):
+                self.gates.hasten(view.name, now)
+
     def names(self, delivery: Delivery) -> tuple[str, ...]:
         """The gates a delivery's turn needs; what cannot be read, or has no store of ours, waits for nobody."""
         if delivery.event is None:
             return (WORKER,)
         return self.names_of(delivery.envelope.store or "", ships=delivery.envelope.shipment is not None)
+
+    def names_again(self, delivery: Delivery, before: tuple[str, ...]) -> tuple[str, ...]:
+        """The gates a delivery's turn needs now, and those of its account that it came to stand behind since."""
+        names = self.names(delivery)
+        below = tuple(f"{name}/" for name in names)
+        return names + tuple(name for name in before if name.startswith(below) and name not in names)
 
     def names_of(self, store: str, *, ships: bool) -> tuple[str, ...]:
         """The gates of a store's shipments or cancellations."""
@@ -189,6 +212,9 @@ class Gatekeeper:
 
     def observe(self, report: CallReport, now: float) -> None:
         """One request to Walmart was tried."""
+        if report.account not in self._settings.accounts:
+            # Removed from the settings while it ran: there is no gate any more.
+            return
         account, gates = account_gate(report.account), self.gates
         own = account if report.operation == "token" else call_gate(report.account, report.operation)
         if report.operation not in _UNCOUNTED:

@@ -65,6 +65,10 @@ class ShipmentGuard:
         self._in_memory = in_memory
         self._stopping = stopping
 
+    def configure(self, settings: Settings) -> None:
+        """Take new settings."""
+        self._settings = settings
+
     async def look(self, event: Event, delivery: Delivery | None) -> GuardAnswer:
         """Asked at each attempt."""
         assert delivery is not None

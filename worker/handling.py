@@ -101,8 +101,15 @@ class Handling:
         self._bugs = bugs
         self._internal_errors = 0
 
+    def configure(self, settings: Settings) -> None:
+        """Take new settings."""
+        self._settings = settings
+
     def account(self, delivery: Delivery) -> str | None:
-        """The Walmart account of the event's store."""
+        """The Walmart account it was tried with; before that, its store's."""
+        return delivery.tried_with or self._account_now(delivery)
+
+    def _account_now(self, delivery: Delivery) -> str | None:
         store = self._settings.stores.get(delivery.envelope.store or "")
         return None if store is None else store.account
 
@@ -124,6 +131,7 @@ class Handling:
         assert delivery.event is not None
         progress = delivery.progress
         progress.attempts += 1
+        delivery.tried_with = self._account_now(delivery)
         self._heed_intent(delivery)
         try:
             outcome = await self._sync.attempt(delivery.event, progress, delivery)
@@ -251,7 +259,7 @@ class Handling:
             delivery.next_try = 0.0 if held else next_try.parked_until
             return await self._park(delivery, Park(again.failure, delivery.next_try))
         progress.story.add(now, "waits for its account's budget" if for_budget else f"waits {delay:.1f} s")
-        account = self.account(delivery)
+        account = self._account_now(delivery)
         behind = (call_gate(account, again.call),) if again.call is not None and account is not None else ()
         return Retry(at=next_try.at, lets_pass=again.trouble is Trouble.SHIPMENTS, behind=behind)
 

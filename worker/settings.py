@@ -205,6 +205,9 @@ class TimingSettings(Section):
     """Cancels without items wait at least this long after their own time, for shipments still on their way to Kafka."""
     inventory_max_age_seconds: float = Field(default=300, ge=1, le=86_400)
     """An inventory update with an older `as_of` is skipped as stale."""
+    reload_check_seconds: float = Field(default=5, ge=0, le=3_600)
+    """How often the settings file, and the files it names, are looked at for changes; 0: only on SIGHUP. A look costs
+    next to nothing, and nobody waits longer for a kill switch."""
 
     @property
     def longest_in_memory_seconds(self) -> float:

@@ -6,13 +6,13 @@ The models' own validators say the same for settings that are built in code.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from schemas.walmart.carriers import CARRIERS
 from worker.settings import MOST_ACCOUNT_NAMES, MetricsSettings, TopicSettings
-from worker.settings_schema import PARTS, Key, at, dotted, env_name, field_of
+from worker.settings_schema import PARTS, Key, at, dotted, env_name, field_of, leaves
 from worker.settings_sources import Raw, did_you_mean
 
 _LARGEST_SECRET_BYTES = 65_536
@@ -37,18 +37,10 @@ def _sections(raw: Raw, part: str) -> dict[str, Mapping[str, Any]]:
 
 
 def _numbers_are_no_booleans(raw: Raw) -> None:
-    for key, value in _values(raw.tree):
+    for key, value in leaves(raw.tree):
         found = field_of(key)
         if isinstance(value, bool) and found is not None and found.annotation in (int, float):
             raw.mistake(key, "must be a number")
-
-
-def _values(tree: Mapping[str, Any], above: Key = ()) -> Iterator[tuple[Key, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            yield from _values(value, (*above, name))
-        else:
-            yield (*above, name), value
 
 
 def _topics_differ(raw: Raw) -> None:

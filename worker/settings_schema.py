@@ -6,7 +6,7 @@ A key is a path of names, `("timing", "slo_seconds")` or `("accounts", "main", "
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin
@@ -66,6 +66,11 @@ def is_secret(field: FieldInfo) -> bool:
     return SecretStr in (field.annotation, *get_args(field.annotation))
 
 
+def is_file(field: FieldInfo) -> bool:
+    """Names a file whose content counts."""
+    return Path in (field.annotation, *get_args(field.annotation))
+
+
 def is_optional(field: FieldInfo) -> bool:
     """May be absent."""
     return type(None) in get_args(field.annotation)
@@ -100,6 +105,15 @@ def at(tree: Any, key: Key) -> Any:
             return None
         tree = tree.get(part)
     return tree
+
+
+def leaves(tree: Mapping[str, Any], above: Key = ()) -> Iterator[tuple[Key, Any]]:
+    """Every value of a raw tree that is no table, by its key."""
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from leaves(value, (*above, name))
+        else:
+            yield (*above, name), value
 
 
 def type_name(field: FieldInfo) -> str:

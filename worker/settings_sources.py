@@ -28,6 +28,7 @@ from worker.settings_schema import (
     is_mapping,
     is_optional,
     is_secret,
+    leaves,
 )
 
 _MISPLACED: Final = "secrets do not belong into the settings file: set {env} in the environment{or_file}"
@@ -102,21 +103,13 @@ def _read_file(path: Path, raw: Raw) -> None:
         place = re.search(r"\(at (?:line (\d+), column \d+|end of document)\)", str(error))
         where = f"{file}:{place.group(1)}" if place is not None and place.group(1) else file
         raw.mistakes.append(Mistake(where, "", None, f"is no TOML: {error}"))
-    for key in list(_leaves(raw.tree)):
+    for key, _ in list(leaves(raw.tree)):
         found = field_of(key)
         if found is not None and is_secret(found):
             sibling = (*key[:-1], f"{key[-1]}_file")
             or_file = f", or {dotted(sibling)}" if field_of(sibling) is not None else ""
             raw.mistake(key, _MISPLACED.format(env=env_name(key), or_file=or_file), source=file)
             at(raw.tree, key[:-1]).pop(key[-1])
-
-
-def _leaves(tree: Mapping[str, Any], above: Key = ()) -> Iterable[Key]:
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, (*above, name))
-        else:
-            yield (*above, name)
 
 
 def _read_variable(name: str, value: str, raw: Raw) -> None:

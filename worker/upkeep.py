@@ -53,6 +53,10 @@ class Upkeep:
         self._full = False
         self._forgot_at = 0.0
 
+    def configure(self, settings: Settings) -> None:
+        """Take new settings."""
+        self._settings = settings
+
     async def relieve(self) -> None:
         """Park what waits too long, and what an account holds beyond its share while it does not flow."""
         while True:

@@ -27,8 +27,12 @@ def told(of: Settings, *levels: Level) -> list[str]:
 
 def test_every_setting_of_the_delivery_core_is_shown_with_its_value() -> None:
     shown = " ".join(told(settings(), "ok"))
-    # The first belongs to what is sent, not to its delivery; the second is told where it clashes.
-    elsewhere = {"timing.inventory_max_age_seconds", "timing.connect_timeout_seconds"}
+    # The first belongs to what is sent, the second is told where it clashes, the third belongs to no event.
+    elsewhere = {
+        "timing.inventory_max_age_seconds",
+        "timing.connect_timeout_seconds",
+        "timing.reload_check_seconds",
+    }
     defaults = {
         **{f"timing.{name}": value for name, value in TimingSettings().model_dump().items()},
         **{f"limits.{name}": value for name, value in LimitSettings().model_dump().items()},

@@ -17,6 +17,7 @@ from worker.cli.options import Config
 from worker.cli.teaching import teaches
 
 if TYPE_CHECKING:
+    from worker.reload import SettingsSource
     from worker.settings import KafkaSettings, Settings
 
 _RETRY_FIRST_S = 0.5
@@ -34,6 +35,10 @@ class Runs(Protocol):
         """Ask for a clean stop."""
         ...
 
+    def reload(self) -> None:
+        """Have the settings read anew."""
+        ...
+
 
 @teaches(
     "order-sync run --config order-sync.toml",
@@ -49,22 +54,25 @@ def run(
     """Run the worker until SIGTERM or Ctrl-C.
 
     It then finishes what is running, commits and ends with 0. A second signal ends it at once (130); what was
-    running is done again by the next worker, harmlessly. Logs are JSON lines on standard output; metrics and health
-    are served over HTTP (settings: http.port).
+    running is done again by the next worker, harmlessly. Changed settings are taken while it runs: by itself when the
+    settings file, or a secret's file, has changed, and at once on SIGHUP. Logs are JSON lines on standard output;
+    metrics and health are served over HTTP (settings: http.port).
     """
     from worker.configuration import known_secrets
+    from worker.reload import SettingsSource
     from worker.telemetry.logs import configure
 
     settings = load_settings(config)
     configure(settings.log.level, secrets=known_secrets(settings))
-    raise typer.Exit(int(asyncio.run(serve(settings, wait_for_kafka))))
+    source = SettingsSource(config, dict(os.environ))
+    raise typer.Exit(int(asyncio.run(serve(settings, wait_for_kafka, make=lambda of: _worker(of, source)))))
 
 
 async def serve(
     settings: Settings,
     wait_for_kafka_s: float,
     *,
-    make: Callable[[Settings], Runs] | None = None,
+    make: Callable[[Settings], Runs],
     force: Callable[[int], None] = os._exit,
 ) -> ExitCode:
     """Wait for Kafka, run the worker, turn its end into an exit code. `force` ends the process at once."""
@@ -85,9 +93,16 @@ async def serve(
         if worker is not None:
             worker.stop()
 
+    def reload() -> None:
+        log.info("reload_asked", signal=signal.SIGHUP.name)
+        # Before there is a worker there is nothing to do: its first look finds what has changed since the start.
+        if worker is not None:
+            worker.reload()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked, number.name)
+    loop.add_signal_handler(signal.SIGHUP, reload)
     try:
         try:
             if not await _unless(stop, until_kafka_answers(settings.kafka, wait_for_kafka_s)):
@@ -95,10 +110,10 @@ async def serve(
         except KafkaUnreachableError as error:
             log.error("kafka_unreachable", detail=str(error))  # noqa: TRY400  # the text says it all
             return ExitCode.UNREACHABLE
-        worker = _worker(settings) if make is None else make(settings)
+        worker = make(settings)
         return await _work(worker, stop)
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.remove_signal_handler(number)
 
 
@@ -164,7 +179,7 @@ async def _work(worker: Runs, stop: asyncio.Event) -> ExitCode:
     return ExitCode.OK
 
 
-def _worker(settings: Settings) -> Runs:
+def _worker(settings: Settings, source: SettingsSource) -> Runs:
     from worker.app import Worker
 
-    return Worker(settings)
+    return Worker(settings, source=source)

@@ -33,7 +33,7 @@ from worker.intake.reader import Reader
 from worker.intake.supervision import Supervision, watchdog_for
 from worker.intake.watchdog import Watchdog
 from worker.kafka import client_options, close_consumer
-from worker.settings import Settings
+from worker.settings import Settings, TimingSettings
 from worker.telemetry.metrics import Metrics
 
 __all__ = ["FencedError", "Intake", "IntakeDoors"]
@@ -62,8 +62,8 @@ class Intake:
         watchdog: Watchdog | None = None,
     ) -> None:
         """Build it; nothing is connected yet. `asks` and `watchdog` may be given in tests."""
-        kafka, topics, timing = settings.kafka, settings.topics, settings.timing
-        self._settings = settings
+        kafka, topics = settings.kafka, settings.topics
+        self._kafka, self._topics = kafka, topics
         self.metrics = metrics
         self._doors = doors
         self._clock = clock = clock or SystemClock()
@@ -75,7 +75,7 @@ class Intake:
         self._stopping = False
         self.member = StaticMember(kafka.group_instance_id)
         self.offsets = Offsets()
-        self.intents = Intents(keep_s=timing.call_timeout_seconds + timing.read_lag_seconds)
+        self.intents = Intents(keep_s=_intents_matter_s(settings.timing))
         self.committer = Committer(
             lambda: self.consumer,
             self.offsets,
@@ -117,11 +117,15 @@ class Intake:
         )
         self.listener_failed = False
 
+    def configure(self, settings: Settings) -> None:
+        """Take new settings. Kafka's own, and the topics, stay as they were."""
+        self.intents.configure(_intents_matter_s(settings.timing))
+
     # -- life
 
     async def start(self) -> None:
         """Connect, subscribe and wait for the assignment. Raises FencedError, KafkaError or TimeoutError."""
-        kafka, topics = self._settings.kafka, self._settings.topics
+        kafka, topics = self._kafka, self._topics
         session_ms = int(kafka.session_timeout_seconds * 1000)
         options = client_options(kafka)
         # A join is answered when the slowest member has let go; given up before, it would begin the rebalance anew.
@@ -184,7 +188,7 @@ class Intake:
         await self.committer.commit()
         consumer, self.consumer = self.consumer, None
         if consumer is not None:
-            await close_consumer(consumer, self._settings.kafka.request_timeout_seconds)
+            await close_consumer(consumer, self._kafka.request_timeout_seconds)
 
     def rebuild(self, reason: str) -> None:
         """Have the consumer replaced by a new one, in this process, with a new epoch. What runs is let go of first."""
@@ -303,7 +307,7 @@ class Intake:
             await self.revoked()
         while not self._stopping:
             if self.consumer is not None:
-                await close_consumer(self.consumer, self._settings.kafka.request_timeout_seconds)
+                await close_consumer(self.consumer, self._kafka.request_timeout_seconds)
             await asyncio.sleep(self._backoff_s)
             try:
                 await self.start()
@@ -324,7 +328,7 @@ class Intake:
     async def revoked(self) -> None:
         """End what runs, commit, own nothing. Called by the listener."""
         self.metrics.rebalances.inc()
-        budget_s = self._settings.kafka.rebalance_timeout_seconds * _LET_GO_SHARE
+        budget_s = self._kafka.rebalance_timeout_seconds * _LET_GO_SHARE
         await self.assignment.give_back(self._doors.let_go(budget_s))
 
     async def given(self, partitions: set[TopicPartition]) -> None:
@@ -341,3 +345,8 @@ async def _end(*tasks: asyncio.Task[None]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
+
+
+def _intents_matter_s(timing: TimingSettings) -> float:
+    """So long after its deadline a call that was intended may still work, or be hidden by an old read."""
+    return timing.call_timeout_seconds + timing.read_lag_seconds

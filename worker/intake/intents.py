@@ -154,6 +154,10 @@ class Intents:
         self.keep_s = keep_s
         self._partitions: dict[Place, _Partition] = {}
 
+    def configure(self, keep_s: float) -> None:
+        """Take a new time; never a shorter one: calls that began under the longer one may still be on their way."""
+        self.keep_s = max(self.keep_s, keep_s)
+
     def assign(self, places: Iterable[Place]) -> None:
         """Start afresh with these partitions, and these only."""
         self.assignment += 1

@@ -83,6 +83,11 @@ class Engine(Generic[T, R]):
         """Put an entry into its lane and see to it."""
         self.lanes.add(entry)
 
+    def configure(self, max_running: int) -> None:
+        """Take a new bound; turns that run beyond it end as they are."""
+        self._max_running = max_running
+        self._wake.set()
+
     def wake(self) -> None:
         """Look again: the clock was changed. What happens to lanes and gates is noticed without it."""
         self._wake.set()

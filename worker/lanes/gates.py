@@ -74,7 +74,10 @@ class Gates:
 
     def bound(self, most: Mapping[str, int]) -> None:
         """Let no more than so many turns run at once behind these gates, however open. Replaces earlier bounds."""
-        self._most = dict(most)
+        before, self._most = self._most, dict(most)
+        for name, bound in before.items():
+            if self._most.get(name, math.inf) > bound:
+                self._turn(name)
 
     def bind(self, name: str, most: int) -> None:
         """Let no more than so many turns run at once behind this gate."""
@@ -191,6 +194,13 @@ class Gates:
     def open(self, name: str) -> None:
         """Open it, whatever it was."""
         if self._gates.pop(name, None) is not None:
+            self._tell(name)
+
+    def hasten(self, name: str, now: float) -> None:
+        """A closed gate's next probe comes now: whatever closed it may be over. Others stay as they are."""
+        gate = self._gates.get(name)
+        if gate is not None and gate.state == "closed":
+            gate.at, gate.due = min(gate.at, now), True
             self._tell(name)
 
     # -- looking

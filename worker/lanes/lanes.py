@@ -189,6 +189,29 @@ class Lanes(Generic[T]):
         self._stuck.sweep(0)
         return dropped
 
+    def reassign(self, place: Callable[[Entry[T]], tuple[tuple[str, ...], str]]) -> None:
+        """Give every entry the gates and the group that `place` tells: what they stand for has changed. O(n).
+
+        A running turn goes on to count at the gates that it took.
+        """
+        for lane in self._lanes.values():
+            moved = False
+            for entry in lane:
+                gates, group = place(entry)
+                if group != entry.group:
+                    self._groups.went(entry.group, entry.size, evicted=entry.evicted)
+                    self._groups.joined(group, lane.name, entry.size)
+                    if entry.evicted:
+                        self._groups.evicted(group)
+                    if group not in lane.groups:
+                        lane.groups += (group,)
+                    entry.group = group
+                moved = moved or gates != entry.gates
+                entry.gates = gates
+            if moved:
+                self._ready.hold(lane)
+                self._ready.put(lane)
+
     def next_at(self, now: float) -> float | None:
         """When the earliest retry is due or gate may admit again, always later than `now`; None when none is pending.
 

@@ -48,7 +48,7 @@ class Fetcher:
     """Owns one consumer, connected when it is needed."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self._kafka, self._topic = settings.kafka, settings.topics.dead_letter
         self._consumer: AIOKafkaConsumer | None = None
 
     async def fetch(self, places: Iterable[Place], got: Got) -> None:
@@ -60,7 +60,7 @@ class Fetcher:
         for place in places:
             wanted.setdefault(place.partition, []).append(place.offset)
         consumer = self._consumer or await self._connect()
-        topic = self._settings.topics.dead_letter
+        topic = self._topic
         for partition, offsets in wanted.items():
             whole = TopicPartition(topic, partition)
             # One partition at a time: what others have buffered would only lie there.
@@ -110,7 +110,7 @@ class Fetcher:
         self, consumer: AIOKafkaConsumer, whole: TopicPartition, wanted: int
     ) -> tuple[list[ConsumerRecord], int]:
         """The next records, and the position behind them (it moves past what was compacted away, too)."""
-        async with asyncio.timeout(self._settings.kafka.request_timeout_seconds):
+        async with asyncio.timeout(self._kafka.request_timeout_seconds):
             while True:
                 batches = await consumer.getmany(whole, timeout_ms=int(POLL_S * 1000), max_records=BATCH_RECORDS)
                 records = batches.get(whole, [])
@@ -129,7 +129,7 @@ class Fetcher:
         return all(got(Place(whole.partition, offset), missing) for offset in left)
 
     async def _connect(self) -> AIOKafkaConsumer:
-        kafka = self._settings.kafka
+        kafka = self._kafka
         consumer = AIOKafkaConsumer(
             **client_options(kafka),
             group_id=None,
@@ -154,4 +154,4 @@ class Fetcher:
         """Close the consumer, within a bound; the next fetch connects anew."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            await close_consumer(consumer, self._settings.kafka.request_timeout_seconds)
+            await close_consumer(consumer, self._kafka.request_timeout_seconds)

@@ -43,11 +43,8 @@ class Room:
     """Unfinished events of the partition numbers this worker owns."""
 
     def __init__(self, settings: Settings, publisher: Send, metrics: Metrics, clock: Clock, doors: RoomDoors) -> None:
-        timing = settings.timing
-        self._most_parked = settings.limits.max_parked_events
-        self._stranger_s = timing.call_timeout_seconds + timing.read_lag_seconds
         self._clock = clock
-        self._rules = Rules.of(settings)
+        self._take(settings)
         self._writer = Writer(settings.topics.dead_letter, publisher, clock)
         self._partitions: frozenset[int] = frozenset()
         self._writing: Counter[str] = Counter()
@@ -62,6 +59,21 @@ class Room:
                 {(state, code or None): float(count) for (state, code), count in self.table.counts.items() if count > 0}  # type: ignore[misc]
             )
         )
+
+    def _take(self, settings: Settings) -> None:
+        timing = settings.timing
+        self._most_parked = settings.limits.max_parked_events
+        self._stranger_s = timing.call_timeout_seconds + timing.read_lag_seconds
+        self._rules = Rules.of(settings)
+
+    def configure(self, settings: Settings) -> None:
+        """Take new settings. What is parked is late, and given up, as the new ones say."""
+        before = self._rules
+        self._take(settings)
+        late_s, give_up_s = self._rules.slo_s - before.slo_s, self._rules.give_up_s - before.give_up_s
+        if late_s or give_up_s:
+            self.table.move_times(late_s, give_up_s, self._clock.now())
+        self._pump.wake()
 
     # -- life
 

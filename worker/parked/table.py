@@ -131,6 +131,14 @@ class Table:
         """The record there is a write of ours that the tail has not read yet."""
         return self._one(place.partition).own.get(key) == place.offset
 
+    def move_times(self, late_s: float, give_up_s: float, now: float) -> None:
+        """Tell every row late, and give it up, so many seconds later than before (negative: earlier). O(n log n)."""
+        rows = [row for partition in self._partitions for row in self.rows_to_run(partition)]
+        for row in rows:
+            row.late_at += late_s
+            row.expires_at += give_up_s
+        self.waiting.look_again(rows, now)
+
     def clear(self) -> None:
         """Everything is about to be read afresh."""
         for row in self:

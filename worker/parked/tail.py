@@ -50,7 +50,7 @@ class Tail:
         began: Callable[[frozenset[int]], None],
         caught_up: Callable[[int], None],
     ) -> None:
-        self._settings = settings
+        self._kafka, self._topic = settings.kafka, settings.topics.dead_letter
         self._read = read
         self._began = began
         self._caught_up = caught_up
@@ -62,7 +62,7 @@ class Tail:
 
     async def start(self) -> None:
         """Connect. Raises aiokafka's error when no broker answers."""
-        kafka = self._settings.kafka
+        kafka = self._kafka
         self._consumer = AIOKafkaConsumer(
             **client_options(kafka),
             group_id=None,
@@ -133,7 +133,7 @@ class Tail:
             return _Assignment(partitions)
         whole = [self._whole(partition) for partition in sorted(partitions)]
         consumer.assign(whole)
-        async with asyncio.timeout(self._settings.kafka.request_timeout_seconds):
+        async with asyncio.timeout(self._kafka.request_timeout_seconds):
             await consumer.seek_to_beginning(*whole)
             ends = await consumer.end_offsets(whole)
         return _Assignment(partitions, {place.partition: end for place, end in ends.items()}, set(partitions))
@@ -188,7 +188,7 @@ class Tail:
     async def _step_over(self, assignment: _Assignment, whole: TopicPartition) -> None:
         consumer = self._consumer
         assert consumer is not None
-        async with asyncio.timeout(self._settings.kafka.request_timeout_seconds):
+        async with asyncio.timeout(self._kafka.request_timeout_seconds):
             offset = await consumer.position(whole)
         if self._changed.is_set():
             return
@@ -208,14 +208,14 @@ class Tail:
             await asyncio.sleep(0)
 
     def _whole(self, partition: int) -> TopicPartition:
-        return TopicPartition(self._settings.topics.dead_letter, partition)
+        return TopicPartition(self._topic, partition)
 
     async def _look(self, assignment: _Assignment) -> None:
         """See which partitions have caught up (positions also move past compacted and control records)."""
         consumer = self._consumer
         assert consumer is not None
         for partition in list(assignment.behind):
-            async with asyncio.timeout(self._settings.kafka.request_timeout_seconds):
+            async with asyncio.timeout(self._kafka.request_timeout_seconds):
                 position = await consumer.position(self._whole(partition))
             if self._changed.is_set() or self._held:
                 return
@@ -228,4 +228,4 @@ class Tail:
         """Close the consumer, within a bound."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            await close_consumer(consumer, self._settings.kafka.request_timeout_seconds)
+            await close_consumer(consumer, self._kafka.request_timeout_seconds)

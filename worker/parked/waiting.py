@@ -96,6 +96,17 @@ class Waiting:
         for row in rows:
             self._begin(row, now)
 
+    def look_again(self, rows: Iterable[Unfinished], now: float) -> None:
+        """Times of rows have changed; `rows` are all there are."""
+        self._tries, self._lates, self._ready = Timers(), Timers(), {}
+        self._late.clear()
+        self._expired.clear()
+        for row in rows:
+            if row.stage is Stage.READY:
+                row.stage = Stage.IDLE
+            if row.partition in self._active:
+                self._begin(row, now)
+
     def is_front(self, row: Unfinished) -> bool:
         """Nobody of its order stands before it whom it may not pass. Replays stand in no queue."""
         return row.state == "replay" or not row.order or self.queues.is_front(row)

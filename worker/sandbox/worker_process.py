@@ -41,8 +41,12 @@ class WorkerProcess:
         self.port = free_port()
         self.config = folder / f"{name}.toml"
         self.log = folder / f"{name}.log"
-        self.config.write_text(to_toml({**settings, "http": {"host": "127.0.0.1", "port": self.port}}))
+        self.write(settings)
         self._process: asyncio.subprocess.Process | None = None
+
+    def write(self, settings: dict[str, Any]) -> None:
+        """Write the settings file; a worker that runs takes it by itself, or on SIGHUP."""
+        self.config.write_text(to_toml({**settings, "http": {"host": "127.0.0.1", "port": self.port}}))
 
     @property
     def metrics_url(self) -> str:

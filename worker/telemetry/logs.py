@@ -27,7 +27,7 @@ from worker.outcome import Again, Verdict
 from worker.telemetry.scrub import scrubber
 
 Level = Literal["debug", "info", "warning", "error"]
-_LEVELS: Final[dict[Level, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_LEVELS: Final[dict[str, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 _LIBRARY_LEVELS: Final[dict[str, int]] = {
     "aiohttp.access": logging.ERROR,  # a line per scrape and probe says nothing
@@ -53,22 +53,28 @@ def configure(level: Level = "info", *, secrets: Iterable[str] = (), stream: Bin
     """
     for secret in secrets:
         scrubber.register(secret)
-    _canonical.least = _LEVELS[level]
     _lines.to(stream if stream is not None else sys.stdout.buffer)
     structlog.configure(
         cache_logger_on_first_use=True,
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        processors=[structlog.processors.add_log_level, *_ENDING],
+        # Cached loggers never change: what is not wanted is left out by the first processor.
+        wrapper_class=structlog.make_filtering_bound_logger("debug"),
+        processors=[_heard, structlog.processors.add_log_level, *_ENDING],
         logger_factory=lambda *_: _lines,
     )
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)
     root.addHandler(_Handler())
-    root.setLevel(logging.INFO if level == "debug" else logging.WARNING)
+    set_level(level)
     for name, least in _LIBRARY_LEVELS.items():
         logging.getLogger(name).setLevel(least)
     logging.captureWarnings(capture=True)
+
+
+def set_level(level: Level) -> None:
+    """Change the least severe level that is written."""
+    _heard.least = _LEVELS[level]
+    logging.getLogger().setLevel(logging.INFO if level == "debug" else logging.WARNING)
 
 
 def log_verdict(
@@ -79,7 +85,7 @@ def log_verdict(
     level: Level = "info"
     if failure is not None:
         level = "error" if failure.kind.category == "internal" else "warning"
-    if not _canonical.hears(level):
+    if not _heard.hears(level):
         return
     line = _beginning(level, "event_finished", delivery, account)
     line["operation"] = verdict.operation
@@ -110,7 +116,7 @@ def log_verdict(
 
 def log_again(delivery: Delivery, again: Again, *, account: str | None, after_seconds: float | None) -> None:
     """The line of a try that ended in another try."""
-    if not _canonical.hears("info"):
+    if not _heard.hears("info"):
         return
     line = _beginning("info", "event_retried", delivery, account)
     line["operation"] = again.operation
@@ -146,18 +152,32 @@ def _beginning(level: Level, event: str, delivery: Delivery, account: str | None
     }
 
 
-class _Canonical:
-    """Writes the one line per outcome without the processors, which cost as much as everything else about an event.
-
-    Its keys are those above, none of them private. Its values are looked at where nothing can have been left out: in
-    the line as it would be written. Only if something there may be a secret or an address do they go through the net.
-    """
+class _Heard:
+    """Which levels are wanted; a processor that leaves the others out."""
 
     least = _LEVELS["info"]
 
     def hears(self, level: Level) -> bool:
         """True if lines of this level are wanted."""
         return _LEVELS[level] >= self.least
+
+    def __call__(self, logger: object, method: str, event_dict: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """As a structlog processor."""
+        # What is worse than an error is always wanted.
+        if _LEVELS.get(method, _LEVELS["error"]) < self.least:
+            raise structlog.DropEvent
+        return event_dict
+
+
+_heard = _Heard()
+
+
+class _Canonical:
+    """Writes the one line per outcome without the processors, which cost as much as everything else about an event.
+
+    Its keys are those above, none of them private. Its values are looked at where nothing can have been left out: in
+    the line as it would be written. Only if something there may be a secret or an address do they go through the net.
+    """
 
     def write(self, line: dict[str, Any]) -> None:
         """Write it, without the values that are None."""

@@ -47,11 +47,17 @@ SloCause = Literal["failed", "budget", "late"]
 WaitReason = Literal["budget", "retry"]
 GateState = Literal["open", "slow", "closed", "shut"]
 RoomState = Literal["dead", "waiting", "replay"]
-Part = Literal["intake", "decode", "lanes", "sync", "walmart", "report", "parked", "rebalance", "telemetry"]
+Reload = Literal["applied", "refused", "failed"]
+Part = Literal["intake", "decode", "lanes", "sync", "walmart", "report", "parked", "rebalance", "telemetry", "settings"]
 
 _CODES = tuple(ERRORS)
 _TROUBLES = tuple(trouble.value for trouble in Trouble)
 
+RELOAD: Label[Reload] = Label(
+    "outcome",
+    "applied; refused: mistakes, the old ones stay in force; failed: a bug of ours, the old ones stay in force",
+    get_args(Reload),
+)
 OPERATION: Label[Operation | None] = Label(
     "operation", "what the event does; none: not readable", (*get_args(Operation), None)
 )
@@ -292,6 +298,27 @@ class Metrics:
             NONE,
         )
         self.input_partitions = gauge("input_partitions", "Partitions of the input topic.", labels(topic))
+
+        # -- settings
+        self.settings_reloads = counter(
+            "settings_reloads_total",
+            "Settings read anew, because a file had changed or on SIGHUP.",
+            labels(RELOAD),
+        )
+        self.settings_loaded = gauge(
+            "settings_loaded_timestamp_seconds",
+            "When the settings in force were read (epoch).",
+            NONE,
+            unit="seconds",
+        )
+        self.settings_refused = gauge(
+            "settings_refused",
+            "1: the settings as their files say now have mistakes; those in force are older, and a restart would fail.",
+            NONE,
+        )
+        self.settings_restart_needed = gauge(
+            "settings_restart_needed", "Changed settings that wait for a restart.", NONE, unit="settings"
+        )
 
         # -- the process
         self.last_progress = gauge(

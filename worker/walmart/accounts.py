@@ -21,6 +21,7 @@ import aiohttp
 
 from worker.clock import Clock
 from worker.settings import AccountSettings, Settings
+from worker.settings_change import is_same_client, is_same_secret
 from worker.walmart.call_report import CallReport, Operation
 from worker.walmart.client import WalmartClient
 from worker.walmart.token import TokenWatch
@@ -72,11 +73,11 @@ class Accounts(Mapping[str, WalmartClient]):
             name
             for name, account in settings.accounts.items()
             if (old := before.accounts.get(name)) is not None
-            and (name in rotated or _key(old) != _key(account) or _secret(old) != _secret(account))
+            and (name in rotated or not is_same_client(old, account) or not is_same_secret(old, account))
         )
         for name, client in list(self._clients.items()):
             account = settings.accounts.get(name)
-            if account is None or _key(before.accounts[name]) != _key(account):
+            if account is None or not is_same_client(before.accounts[name], account):
                 self._leaving.add(self._clients.pop(name))
             else:
                 client.configure(account, settings.timing, renewed=name in renewed)
@@ -144,11 +145,3 @@ class Accounts(Mapping[str, WalmartClient]):
         """Stop token requests that are under way."""
         for client in (*self._clients.values(), *self._leaving):
             await client.close()
-
-
-def _key(account: AccountSettings) -> tuple[object, ...]:
-    return account.client_id, account.base_url, account.market, account.channel_type
-
-
-def _secret(account: AccountSettings) -> tuple[object, ...]:
-    return account.client_secret, account.client_secret_file

@@ -106,7 +106,7 @@ class Schedule:
         actions = (
             (self.add, 6), (self.take_some, 6), (self.drain, 3), (self.end_attempt, 6), (self.end_turn, 8),
             (self.trouble, 2), (self.relief, 3), (self.evict, 1), (self.evict_stuck, 1), (self.evict_group, 1),
-            (self.drop, 0.3), (self.pass_time, 4),
+            (self.drop, 0.3), (self.reassign, 0.5), (self.hasten, 0.5), (self.pass_time, 4),
         )  # fmt: skip
         self.draw.choices([action for action, _ in actions], [weight for _, weight in actions])[0]()
 
@@ -261,6 +261,27 @@ class Schedule:
         for entry in self.lanes.drop(lambda entry: entry.lane == lane):
             assert not entry.running
             self.forget(entry)
+
+    def reassign(self) -> None:
+        """Settings changed: some lanes' entries belong to another account now, or to none."""
+        moved = {str(lane): self.draw.choice((*GROUPS, "")) for lane in range(6) if self.draw.random() < 0.5}
+
+        def place(entry: Entry[int]) -> tuple[tuple[str, ...], str]:
+            group = moved.get(entry.lane)
+            if group is None:
+                return entry.gates, entry.group
+            return (("w", group, f"{group}/ship") if group else ("w",)), group
+
+        self.lanes.reassign(place)
+        for queue in self.queues.values():
+            assert all((entry.gates, entry.group) == place(entry) for entry in queue)
+
+    def hasten(self) -> None:
+        name = self.draw.choice(GATES)
+        self.gates.hasten(name, self.now)
+        gate = self.plain.gates.get(name)
+        if gate is not None and gate.state == "closed":
+            gate.at = min(gate.at, self.now)
 
     def pass_time(self) -> None:
         next_at = self.lanes.next_at(self.now) if self.draw.random() < 0.5 else None

@@ -87,7 +87,7 @@ def test_what_comes_up_is_what_the_rules_say(draw: random.Random, steps: int) ->
         return found
 
     for offset in range(steps):
-        match draw.randrange(8):
+        match draw.randrange(9):
             case 0 | 1 | 2:
                 one = made(draw, offset, now)
                 old = rows.get(one.key)
@@ -104,6 +104,13 @@ def test_what_comes_up_is_what_the_rules_say(draw: random.Random, steps: int) ->
                     earliest[one.offset] = now + 1.0
             case 5:
                 allowed[draw.choice(list(allowed))] = draw.choice((0, 1, 5))
+            case 7:
+                late_s, give_up_s = draw.choice((0.0, 50.0, -50.0)), draw.choice((0.0, 3_600.0, -3_600.0))
+                for one in rows.values():
+                    one.late_at += late_s
+                    one.expires_at += give_up_s
+                    earliest.pop(one.offset, None)
+                waiting.look_again(rows.values(), now)
             case 6 if rows:
                 order = draw.choice(("PO1", "PO2"))
                 waiting.wake(order, now)
