@@ -347,8 +347,7 @@ class Worker:
             lambda _: True, must_finish=lambda delivery: delivery.progress.posting, budget_s=budget_s
         )
         self._arrivals.forget_all()
-        if self._sync is not None:
-            self._sync.forget_answers()
+        self._sync.forget_answers()
 
     def _note_bugs(self, in_row: int) -> None:
         self.vitals.internal_errors_in_row = in_row

@@ -93,7 +93,7 @@ class Gatekeeper:
             else:
                 self._set_rate(budget, owner, group)
                 # Whoever waits for it looks anew when that is over.
-                self.gates.ration(name, budget)
+                self.gates.rations.give(name, budget)
         for view in self.gates.views():
             if not self._is_known(view.name):
                 self.gates.open(view.name)

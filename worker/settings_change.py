@@ -87,6 +87,7 @@ TAKES_EFFECT: Final[Mapping[str, Mapping[str, str]]] = {
         "read_lag_seconds": "at once: for what is written from then on",
         "settle_seconds": EVENTS_TRIED,
         "inventory_max_age_seconds": EVENTS_TRIED,
+        "order_fresh_seconds": "at once: for answers that come from then on",
         "reload_check_seconds": LIVE,
     },
     "limits": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -325,3 +326,59 @@ def test_the_token_is_counted_by_nobody() -> None:
     one = keeper()
     assert one.begun("a", "token", "") == 0
     assert not one.gates.rations.by_name()
+
+
+def test_gates_and_budgets_of_removed_accounts_and_stores_are_forgotten() -> None:
+    one = keeper()
+    one.names_of("one", ships=True)
+    one.names_of("three", ships=True)
+    for name in (account_gate("a"), SHIP, account_gate("b"), call_gate("b", "ship")):
+        one.gates.close(name, "credentials_rejected", NOW + 60, NOW)
+    one.gates.shut("store:three", "paused")
+    one.gates.shut(WORKER, "internal")
+    one.configure(
+        Settings.model_validate({**TREE, "accounts": {"a": TREE["accounts"]["a"]}, "stores": {"one": {"account": "a"}}})
+    )
+    assert {view.name for view in one.gates.views()} == {account_gate("a"), SHIP, WORKER}
+    assert set(one.gates.rations.by_name()) == {READ, SHIP}
+
+
+def test_whoever_waits_for_a_budget_hears_of_a_larger_one() -> None:
+    one = keeper()
+    one.names_of("one", ships=True)
+    heard: list[str] = []
+    one.gates.listen(heard.append, every_turn=True)
+    accounts = {**TREE["accounts"], "a": {**TREE["accounts"]["a"], "ship_calls_per_minute": 600}}
+    one.configure(Settings.model_validate({**TREE, "accounts": accounts}))
+    assert one.gates.rations.by_name()[SHIP].rate == 10
+    assert SHIP in heard
+
+
+def test_what_a_removed_account_answers_late_closes_nothing() -> None:
+    one = keeper(accounts={"b": TREE["accounts"]["b"]}, stores={"three": {"account": "b"}})
+    one.observe(report(kind=CallKind.UNAUTHORIZED, status=401), NOW)
+    assert one.gates.views() == []
+
+
+def test_all_that_was_closed_for_an_account_is_probed_soon_and_nothing_else() -> None:
+    one = keeper()
+    for name in (account_gate("a"), SHIP, account_gate("b")):
+        one.gates.close(name, "credentials_rejected", NOW + 60, NOW)
+    one.gates.slow(CANCEL, NOW + 60, "throttled", NOW)
+    one.probe_soon("a", NOW + 1)
+    admitted = {
+        name for name in (account_gate("a"), SHIP, CANCEL, account_gate("b")) if not one.gates.admits((name,), NOW + 1)
+    }
+    assert admitted == {account_gate("a"), SHIP}
+
+
+def test_gates_of_an_event_are_told_anew_with_those_of_its_account_that_it_came_to_stand_behind() -> None:
+    one = keeper()
+    data = {"store": "one", "purchase_order_id": "PO", "shipment": "S"}
+    delivery: Any = SimpleNamespace(event=data, envelope=SimpleNamespace(store="one", shipment="S"))
+    names = one.names_of("one", ships=True)
+    acknowledge = call_gate("a", "acknowledge")
+    assert one.names_again(delivery, (*names, acknowledge)) == (*names, acknowledge)
+    assert one.names_again(delivery, (WORKER, call_gate("b", "acknowledge"))) == names
+    delivery.envelope.store = "gone"
+    assert one.names_again(delivery, (*names, acknowledge)) == (WORKER,)

@@ -25,12 +25,16 @@ class FakeWorker:
     def __init__(self, behave: Callable[[FakeWorker], Awaitable[None]]) -> None:
         self._behave = behave
         self.stopping = asyncio.Event()
+        self.reloads: asyncio.Queue[None] = asyncio.Queue()
 
     async def run(self) -> None:
         await self._behave(self)
 
     def stop(self) -> None:
         self.stopping.set()
+
+    def reload(self) -> None:
+        self.reloads.put_nowait(None)
 
 
 @pytest.fixture
@@ -57,6 +61,31 @@ async def test_a_signal_stops_cleanly(settings: Settings, number: signal.Signals
         os.kill(os.getpid(), number)
         await worker.stopping.wait()
 
+    assert await command.serve(settings, 1, make=lambda _: FakeWorker(behave)) is ExitCode.OK
+
+
+@pytest.mark.usefixtures("kafka_there")
+async def test_sighup_has_the_settings_read_anew_and_ends_nothing(settings: Settings) -> None:
+    async def behave(worker: FakeWorker) -> None:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGHUP)
+            await worker.reloads.get()
+        assert not worker.stopping.is_set()
+
+    assert await command.serve(settings, 1, make=lambda _: FakeWorker(behave)) is ExitCode.OK
+
+
+async def test_sighup_before_there_is_a_worker_is_survived(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a handler it would end the process. The worker's first look finds what had changed."""
+
+    async def probe(_: KafkaSettings) -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+        await asyncio.sleep(0.01)
+
+    async def behave(worker: FakeWorker) -> None:
+        assert worker.reloads.empty()
+
+    monkeypatch.setattr(shell, "probe", probe)
     assert await command.serve(settings, 1, make=lambda _: FakeWorker(behave)) is ExitCode.OK
 
 

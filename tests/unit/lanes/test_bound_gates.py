@@ -93,3 +93,32 @@ def test_many_waiting_behind_a_bound_cost_one_look_per_turn() -> None:
         assert entry is not None
         running.append(entry)
     assert looked <= 2_000
+
+
+def test_a_larger_bound_or_none_lets_go_on_what_the_smaller_one_held() -> None:
+    """Settings may change while turns run; nobody else would tell those who wait."""
+    for most in ({"hangs": 3}, {}):
+        one = lanes(1)
+        for number in range(4):
+            add(one, number, "hangs")
+        assert one.take(0.0) is not None
+        assert one.take(0.0) is None
+        one.gates.bound(most)
+        taken = 0
+        while one.take(0.0) is not None:
+            taken += 1
+        assert taken == (2 if most else 3)
+
+
+def test_a_smaller_bound_waits_until_so_few_run() -> None:
+    one = lanes(3)
+    for number in range(6):
+        add(one, number, "hangs")
+    running = [entry for _ in range(3) if (entry := one.take(0.0)) is not None]
+    one.gates.bound({"hangs": 1})
+    for _ in range(2):
+        one.settle(running.pop())
+        assert one.take(0.0) is None
+    one.settle(running.pop())
+    assert one.take(0.0) is not None
+    assert one.take(0.0) is None

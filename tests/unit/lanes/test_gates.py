@@ -166,3 +166,31 @@ def test_thousands_of_gates_that_were_closed_and_opened_leave_nothing_behind() -
         gates.worked(f"a{number}", 1.0)
         gates.left((f"a{number}",))
     assert (gates.views(), gates._running, gates.next_at(2.0), gates._timers) == ([], {}, None, [])
+
+
+def test_a_closed_gate_may_be_probed_sooner_and_its_old_time_means_nothing_then() -> None:
+    gates = Gates()
+    heard = told(gates)
+    gates.close("a", "credentials_rejected", 600.0, 0.0)
+    gates.hasten("a", 5.0)
+    assert heard == ["a"]
+    assert gates.admits(("a",), 5.0) is None
+    assert gates.next_at(5.0) is None
+    gates.took(("a",))
+    gates.close("a", "credentials_rejected", 20.0, 6.0)
+    gates.left(("a",))
+    assert gates.state("a").probes == 1
+    assert gates.admits(("a",), 19.0) == "a"
+    assert gates.next_at(6.0) == 20.0
+
+
+@pytest.mark.parametrize("state", ["open", "slow", "shut"])
+def test_only_a_closed_gate_is_probed_sooner(state: str) -> None:
+    gates = Gates()
+    if state == "slow":
+        gates.slow("a", 10.0, "throttled", 0.0)
+    elif state == "shut":
+        gates.shut("a", "paused")
+    before = gates.state("a")
+    gates.hasten("a", 5.0)
+    assert gates.state("a") == before
