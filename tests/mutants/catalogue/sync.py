@@ -142,8 +142,8 @@ SYNC: Final = (
     Mutant(
         "saved_answers_outlive_a_handover",
         "worker/app.py",
-        "            self._sync.forget_answers()\n",
-        "            pass\n",
+        "        self._sync.forget_answers()\n",
+        "        pass\n",
         ("tests/unit/test_letting_go.py",),
     ),
     Mutant(
