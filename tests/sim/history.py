@@ -62,5 +62,11 @@ class HistoryLogger(structlog.BoundLoggerBase):
 
     critical = error
 
+    @staticmethod
+    def canonical(_: object, line: dict[str, Any]) -> None:
+        """The product's lines of outcomes, which go past structlog."""
+        taken = {key: value for key, value in line.items() if value is not None and key != "time"}
+        HistoryLogger(None, (), {})._take(taken.pop("level"), taken.pop("event"), taken)
+
     def exception(self, event: str = "", **more: Any) -> None:
         self._take("error", event, more)

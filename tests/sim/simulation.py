@@ -18,6 +18,7 @@ from unittest.mock import patch
 import structlog
 
 import worker.app
+import worker.telemetry.logs
 from tests.sim.budgets import Figures
 from tests.sim.clients import Cables, FakeAdmin, FakeConsumer, FakeProducer
 from tests.sim.cluster import Cluster, Trouble
@@ -202,8 +203,10 @@ class Simulation:
         Cables.cluster = self.cluster
         History.current = self.history
         before = structlog.get_config()
+        canonical = patch.object(worker.telemetry.logs._Canonical, "write", HistoryLogger.canonical)
         structlog.configure(wrapper_class=HistoryLogger, processors=[], cache_logger_on_first_use=False)
         with ExitStack() as stack:
+            stack.enter_context(canonical)
             stack.enter_context(on_loop_time(self.clock))
             for module in _product():
                 for name, fake in _FAKES.items():
