@@ -364,8 +364,6 @@ class Worker:
         group = counted_as(report.operation)
         if group is not None and report.kind not in (CallKind.NOT_SENT, CallKind.THROTTLED):
             self.metrics.budget_call(report.account, group)
-        if group is not None and report.budget_left is not None:
-            self.metrics.budget_left.set(report.budget_left, self.metrics.account(report.account), group)
         self._gatekeeper.observe(report, self.clock.now())
 
     def _refresh_gauges(self) -> None:

@@ -105,6 +105,9 @@ class Arrivals:
         delivery.key = taken.key
         delivery.room_place = taken.place
         restore(delivery, about, now, self._settings.timing.read_lag_seconds)
+        if about.state == "waiting" and about.progress is not None and about.progress.parked_at:
+            parked_s = max(0.0, now - about.progress.parked_at)
+            self._metrics.waited.add(parked_s, "budget" if about.code == "throttled" else "parked")
         delivery.only_tell = taken.why == "late"
         entry = self._enter(delivery, f"taken out of the waiting room ({taken.why})")
         if delivery.only_tell or (taken.why == "expired" and self._is_over(delivery, now)):

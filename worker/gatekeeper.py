@@ -67,6 +67,12 @@ def call_gate(account: str, call: str) -> str:
     return f"account:{account}/{_GROUPS.get(call, call)}"  # type: ignore[call-overload]
 
 
+def account_and_group(name: str) -> tuple[str, str]:
+    """Of a gate that `call_gate` named."""
+    account, _, group = name.removeprefix("account:").rpartition("/")
+    return account, group
+
+
 class Gatekeeper:
     """Tells the gates what was seen, and rations them."""
 
@@ -86,7 +92,7 @@ class Gatekeeper:
         known = list(self._names)
         self._names.clear()
         for name, budget in list(self.gates.rations.by_name().items()):
-            account, _, group = name.removeprefix("account:").rpartition("/")
+            account, group = account_and_group(name)
             owner = settings.accounts.get(account)
             if owner is None:
                 self.gates.rations.give(name, None)
@@ -185,7 +191,7 @@ class Gatekeeper:
         idle = {
             name
             for name, budget in self.gates.rations.by_name().items()
-            if name.removeprefix("account:").rpartition("/")[0] not in active and budget.is_forgettable(now)
+            if account_and_group(name)[0] not in active and budget.is_forgettable(now)
         }
         for name in idle:
             self.gates.rations.give(name, None)

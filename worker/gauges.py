@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import cast
+
 from worker.delivery import Delivery
+from worker.gatekeeper import account_and_group
 from worker.intake.consumer import Intake
 from worker.lanes.lanes import Lanes
 from worker.settings import Settings
-from worker.telemetry.metrics import Metrics
+from worker.telemetry.metrics import BudgetSeen, EndpointGroup, Metrics
 from worker.walmart.accounts import Accounts
 
 GROUPS_OF_AN_ACCOUNT = 4
@@ -30,6 +34,7 @@ def refresh(
     metrics.accounts.set(len(accounts))
     metrics.accounts_in_memory.set(accounts.in_memory)
     metrics.token_requests.set(accounts.token_requests)
+    metrics.budgets(_budgets(lanes, now))
     states = {"open": 0, "slow": 0, "closed": 0, "shut": 0}
     for view in lanes.gates.views():
         states[view.state] += 1
@@ -44,3 +49,14 @@ def refresh(
     metrics.lag_seconds.replace(
         {place: 0.0 if since is None else max(0.0, now - since / 1000) for place, since in oldest.items()}
     )
+
+
+def _budgets(lanes: Lanes[Delivery], now: float) -> Iterator[BudgetSeen]:
+    for name, budget in lanes.gates.rations.by_name().items():
+        account, group = account_and_group(name)
+        waiting = lanes.held_at(name)
+        if waiting and lanes.gates.state(name).state != "open":
+            # They wait for the gate, whatever the budget has.
+            waiting = 0
+        rate = budget.rate * budget.share * 60
+        yield BudgetSeen(account, cast("EndpointGroup", group), budget.left_at(now), rate, waiting)

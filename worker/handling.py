@@ -120,6 +120,7 @@ class Handling:
         budget = seconds.get("budget", 0.0) + seconds.get("slow", 0.0)
         delivery.progress.waited_budget_s += budget
         for why, passed in seconds.items():
+            self._metrics.waited.add(passed, why)
             if passed >= _WORTH_TELLING_S:
                 delivery.progress.story.add(self._clock.now(), f"waited {passed:.1f} s: {_HOLDS[why]}")
 
@@ -133,10 +134,13 @@ class Handling:
         progress.attempts += 1
         delivery.tried_with = self._account_now(delivery)
         self._heed_intent(delivery)
+        waited_before = progress.waited_budget_s
         try:
             outcome = await self._sync.attempt(delivery.event, progress, delivery)
         except Exception as error:  # noqa: BLE001  # becomes an `internal` verdict
             return self._bug(delivery, error)
+        # Inventory updates wait within the turn.
+        self._metrics.waited.add(max(0.0, progress.waited_budget_s - waited_before), "budget")
         if self._internal_errors:
             self._internal_errors = 0
             self._bugs(0)
@@ -245,10 +249,13 @@ class Handling:
             progress.failed_tries += 1
         next_try = self._retries.next_try(delivery, again, now)
         delay = next_try.delay_s
-        if again.trouble is Trouble.THROTTLED:
-            progress.waited_budget_s += delay
-        else:
+        throttled = again.trouble is Trouble.THROTTLED
+        if not throttled:
             progress.waited_retry_s += delay
+        elif not next_try.park:  # what is parked is told how long that was when it is taken up
+            progress.waited_budget_s += delay
+        if not next_try.park:
+            self._metrics.waited.add(delay, "slow" if throttled else "retry")
         self._metrics.retries.inc(again.trouble.value)
         delivery.last_again = again
         delivery.next_try = next_try.parked_until

@@ -121,4 +121,5 @@ class Upkeep:
                 # Looked at one by one: while the others were told it may have been settled, or let go of.
                 if not entry.running and not entry.gone:
                     entry.item.told_retrying = True
+                    handling.waited(entry.item, self._lanes.waits(entry, self._clock.now()))
                     await handling.still_retrying(entry.item)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from worker.errors import Failure
 from worker.gatekeeper import WORKER
 from worker.intake.decode import reused_identity
 from worker.lanes.engine import Engine
+from worker.lanes.gates import Hold
 from worker.outcome import Again, Trouble
 from worker.settings import Settings
 
@@ -59,6 +61,11 @@ class Driven:
         self.worker._lanes.settle(entry)
 
 
+class NoWaits:
+    def waited(self, delivery: Delivery, seconds: Mapping[Hold, float]) -> None:
+        assert not any(seconds.values()), delivery
+
+
 async def test_nothing_is_kept_of_finished_events() -> None:
     """Also when an event was named by its coordinates only after it was taken in."""
     driven = Driven()
@@ -81,7 +88,7 @@ async def test_late_is_not_told_of_what_was_settled_meanwhile(monkeypatch: pytes
         delivery.last_again = Again(Trouble.NOT_SENT, Failure("walmart_unavailable", "503"))
     told: list[Delivery] = []
 
-    class Handling:
+    class Handling(NoWaits):
         async def still_retrying(self, delivery: Delivery) -> None:
             told.append(delivery)
             if delivery is deliveries[0]:
@@ -104,7 +111,7 @@ async def test_a_backlog_is_not_told_event_by_event_that_it_is_late(monkeypatch:
     stale.waiting_since -= 60
     told: list[Delivery] = []
 
-    class Handling:
+    class Handling(NoWaits):
         async def still_retrying(self, delivery: Delivery) -> None:
             told.append(delivery)
 
@@ -115,6 +122,31 @@ async def test_a_backlog_is_not_told_event_by_event_that_it_is_late(monkeypatch:
     telling.cancel()
     assert told == [stale]
     assert not fresh.told_retrying
+
+
+async def test_what_a_gate_holds_is_told_how_long_before_it_is_told_to_be_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its turn has not come: else its `retrying` result would say that it waited for nothing."""
+    monkeypatch.setattr(upkeep, "LATE_CHECK_S", 0.01)
+    driven = Driven()
+    waiting = driven.accept(record(1))
+    (entry,) = driven.worker._lanes
+    waiting.waiting_since -= 60
+    entry.held_by, entry.held_since = "budget", driven.worker.clock.now() - 60
+    told: list[object] = []
+
+    class Handling:
+        def waited(self, delivery: Delivery, seconds: Mapping[Hold, float]) -> None:
+            told.append({why: passed // 10 for why, passed in seconds.items()})
+
+        async def still_retrying(self, delivery: Delivery) -> None:
+            told.append("late")
+
+    telling = asyncio.create_task(driven.worker._upkeep.tell_late(Handling()))
+    async with asyncio.timeout(4):
+        while len(told) < 2:
+            await asyncio.sleep(0.005)
+    telling.cancel()
+    assert told == [{"budget": 6}, "late"]
 
 
 async def test_a_run_of_bugs_ends_when_something_comes_through() -> None:

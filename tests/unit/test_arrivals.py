@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from schemas.cloudevents import CloudEvent, to_headers_binary, to_value
 from schemas.deadletter import DeadLetterHeaders
 from schemas.events import ORDER_SHIPPED_TYPE
 from worker.app import Worker
 from worker.delivery import Delivery, Place, Record
 from worker.gatekeeper import account_gate, call_gate
+from worker.parked.carried import carry
 from worker.parked.pump import TakenUp
 from worker.settings import Settings
 
@@ -95,6 +98,21 @@ def test_what_is_taken_up_for_its_turn_stays_behind_an_event_that_leaves() -> No
     world.arrivals.take_up(taken, 0)
     world.accept(2)
     assert [entry.evicted for entry in lanes] == [True, False, True]
+
+
+@pytest.mark.parametrize(("code", "reason"), [("throttled", "budget"), ("walmart_unavailable", "parked")])
+def test_how_long_it_was_parked_is_counted_when_it_is_taken_up(code: str, reason: str) -> None:
+    world = World()
+    parked = world.accept(0)
+    began = world.worker.clock.now() - 100
+    about = DeadLetterHeaders(
+        state="waiting", code=code, first_seen=began, order="PO1", store="us", progress=carry(parked, began)
+    )
+    world.arrivals.take_up(TakenUp(parked.record._replace(offset=1), about, Place(0, 9), "k", "turn"), 0)
+    waited = world.worker.metrics.value("event_waited_seconds_total", reason=reason)
+    assert waited == pytest.approx(100, abs=5)
+    delivery = list(world.worker._lanes)[-1].item
+    assert delivery.progress.waited_budget_s == pytest.approx(100 if reason == "budget" else 0, abs=5)
 
 
 def test_a_shipment_of_the_order_is_seen_while_it_is_in_memory() -> None:

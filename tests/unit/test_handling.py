@@ -217,6 +217,32 @@ async def test_each_trouble_waits_in_its_own_way() -> None:
     assert waits[Trouble.THROTTLED][2].waited_budget_s >= 20
     assert waits[Trouble.UNKNOWN][0] == pytest.approx(3)
     assert waits[Trouble.UNKNOWN][2].waited_retry_s == pytest.approx(3)
+    told = {why: world.metrics.value("event_waited_seconds_total", reason=why) for why in ("budget", "slow", "retry")}
+    assert told["budget"] == 0
+    assert told["slow"] == waits[Trouble.THROTTLED][2].waited_budget_s
+    assert told["retry"] == pytest.approx(sum(progress.waited_retry_s for _, _, progress in waits.values()))
+
+
+async def test_a_429_that_parks_is_not_counted_twice() -> None:
+    """How long it was parked is counted when it is taken up."""
+    world, one = World(), delivery()
+    world.rooms.outcome = again(Trouble.THROTTLED, 90.0)
+    assert await world.turn(one) is None
+    assert world.rooms.parked
+    assert one.progress.waited_budget_s == 0
+    assert world.metrics.value("event_waited_seconds_total", reason="slow") == 0
+
+
+async def test_what_waited_for_the_budget_within_its_turn_is_counted() -> None:
+    world, one = World(), delivery()
+
+    def stock() -> Outcome:
+        one.progress.waited_budget_s += 1.5
+        return Verdict("ship", "applied")
+
+    world.rooms.outcome = stock
+    await world.turn(one)
+    assert world.metrics.value("event_waited_seconds_total", reason="budget") == 1.5
 
 
 async def test_without_budget_it_goes_on_when_its_gate_says_and_that_is_no_failed_try() -> None:
@@ -233,6 +259,9 @@ async def test_without_budget_it_goes_on_when_its_gate_says_and_that_is_no_faile
     world.rooms.outcome = Verdict("ship", "applied")
     await world.turn(one)
     assert one.progress.waited_budget_s == 18.0
+    assert world.metrics.value("event_waited_seconds_total", reason="budget") == 12
+    assert world.metrics.value("event_waited_seconds_total", reason="slots") == 3
+    assert world.metrics.value("event_waited_seconds_total", reason="slow") == 6
     told = [text for _, text in one.progress.story.steps()]
     assert "waited 12.0 s: the account's call budget" in told
 

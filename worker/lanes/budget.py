@@ -217,10 +217,11 @@ class Budget:
 
     # -- looking
 
-    @property
-    def left(self) -> float:
-        """Tokens believed to be left when that was looked at last."""
-        return max(0.0, self._level)
+    def left_at(self, now: float) -> float:
+        """Tokens believed to be left by then. Only looked at: that keeps no budget in use."""
+        passed = max(0.0, now - max(self._at, self._refill_at))
+        most = self._blind_size if self._silent else max(self._size, self._level)
+        return max(0.0, min(most, self._level + passed * self._inflow))
 
     @property
     def is_idle(self) -> bool:

@@ -128,8 +128,7 @@ class Engine(Generic[T, R]):
 
     async def _turn(self, entry: Entry[T]) -> None:
         try:
-            if entry.waited and self._waited is not None:
-                waited, entry.waited = entry.waited, {}
+            if self._waited is not None and (waited := self.lanes.waits(entry, self._clock.now())):
                 self._waited(entry.item, waited)
             if entry.evicted_turn and self._evicted is not None:
                 result = self._evicted(entry.item)

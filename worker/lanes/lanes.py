@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Generic, TypeVar
 
-from worker.lanes.gates import Gates
+from worker.lanes.gates import Gates, Hold
 from worker.lanes.groups import Groups
 from worker.lanes.lane import Entry, Lane
 from worker.lanes.ready import Ready
@@ -79,6 +79,16 @@ class Lanes(Generic[T]):
     def on_wake(self, wake: Callable[[], None]) -> None:
         """Call `wake` whenever there may be a turn to take that there was not before."""
         self._ready.wake = wake
+
+    def held_at(self, gate: str) -> int:
+        """Lanes that a gate holds."""
+        return self._ready.held_at(gate)
+
+    def waits(self, entry: Entry[T], now: float) -> dict[Hold, float]:
+        """Seconds that gates have held an entry up to now, by why, since that was asked last."""
+        self._note_wait(entry, entry.held_by, now)
+        waited, entry.waited = entry.waited, {}
+        return waited
 
     # -- turns
 
@@ -295,7 +305,7 @@ class Lanes(Generic[T]):
                 if gate is None:
                     return entry
                 holding.setdefault(gate, entry.age)
-                self._note_wait(entry, gate, now)
+                self._note_wait(entry, self.gates.why(gate, now), now)
             if entry is lane.first:
                 self._watch(entry)
         self._ready.hold(lane, holding)
@@ -303,12 +313,11 @@ class Lanes(Generic[T]):
             self.gates.rations.await_turn(gate, now)
         return None
 
-    def _note_wait(self, entry: Entry[T], gate: str | None, now: float) -> None:
+    def _note_wait(self, entry: Entry[T], why: Hold | None, now: float) -> None:
         """Time passes for the reason it was held for until now; from now on, for another."""
         if entry.held_by is not None:
             entry.waited[entry.held_by] = entry.waited.get(entry.held_by, 0.0) + max(0.0, now - entry.held_since)
-        entry.held_by = None if gate is None else self.gates.why(gate, now)
-        entry.held_since = now
+        entry.held_by, entry.held_since = why, now
 
     def _watch(self, entry: Entry[T]) -> None:
         if not entry.watched and not entry.evicted:

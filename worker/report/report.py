@@ -76,7 +76,6 @@ class Report:
             latency_seconds=settled_at - delivery.happened_at,
             calls=delivery.progress.calls,
             waited_budget_seconds=delivery.progress.waited_budget_s,
-            waited_retry_seconds=delivery.progress.waited_retry_s,
             counts_for_slo=delivery.replay_number == 0 and not delivery.told_retrying,
         )
         if failed and verdict.failure is not None:

@@ -44,7 +44,7 @@ CommitOutcome = Literal["committed", "refused", "failed"]
 FenceOutcome = Literal["taken", "refused", "not_owner"]
 Slo = Literal["good", "bad"]
 SloCause = Literal["failed", "budget", "late"]
-WaitReason = Literal["budget", "retry"]
+WaitReason = Literal["budget", "slow", "closed", "shut", "slots", "retry", "parked"]
 GateState = Literal["open", "slow", "closed", "shut"]
 RoomState = Literal["dead", "waiting", "replay"]
 Reload = Literal["applied", "refused", "failed"]
@@ -70,11 +70,15 @@ TROUBLE: Label[str] = Label("trouble", "why it is tried again", _TROUBLES)
 SLO: Label[Slo] = Label("slo", "good: succeeded within the SLO time", get_args(Slo))
 CAUSE: Label[SloCause] = Label(
     "cause",
-    "failed; budget: in time but for the waits for Walmart's call budget; late: the rest",
+    "failed; budget: in time but for the waits for Walmart's call budget, or still waiting for it; late: the rest",
     get_args(SloCause),
 )
 WAIT: Label[WaitReason] = Label(
-    "reason", "budget: for Walmart's call budget; retry: between tries", get_args(WaitReason)
+    "reason",
+    "budget: for a call that the account's budget has left; slow: after a 429, as long as told; closed: its gate was; "
+    "shut: paused; slots: as many of its account were in flight as may; retry: between tries; parked: in the "
+    "dead-letter topic (for the budget: budget)",
+    get_args(WaitReason),
 )
 CALL: Label[CallName] = Label("operation", "the call", get_args(CallName))
 GROUP: Label[EndpointGroup] = Label(
@@ -119,6 +123,8 @@ class BudgetSeen(NamedTuple):
     """Calls."""
     calls_per_minute: float
     """Calls a minute that this worker may make of it while everybody wants more."""
+    waiting: int = 0
+    """Orders that wait for one of its calls."""
 
 
 class Metrics:
@@ -166,7 +172,10 @@ class Metrics:
         )
         self.slo_missed = counter("slo_missed_total", "The bad ones of slo_events_total by cause.", labels(CAUSE))
         self.waited = counter(
-            "event_waited_seconds_total", "Seconds that finished events had waited.", labels(WAIT), unit="seconds"
+            "event_waited_seconds_total",
+            "Seconds that events waited, told with their next turn. Its rate is how many wait at a time.",
+            labels(WAIT),
+            unit="seconds",
         )
         self.warnings = counter("warnings_total", "Warnings in results.", labels(WARNING))
         self.retries = counter("retries_total", "Tries that ended in another try.", labels(TROUBLE))
@@ -207,8 +216,17 @@ class Metrics:
             labels(account, GROUP),
             unit="calls",
         )
+        self.budget_orders_waiting = gauge(
+            "budget_orders_waiting",
+            "Orders in memory that wait for a call of that budget, and for nothing else. 0: the budget delays nobody.",
+            labels(account, GROUP),
+            unit="orders",
+        )
         self.budgets_used_up = gauge(
-            "budgets_used_up", "Budgets (one per account and group) with no call left.", labels(GROUP), unit="budgets"
+            "budgets_used_up",
+            "Budgets (one per account and group) all used up: orders wait for the next call.",
+            labels(GROUP),
+            unit="budgets",
         )
         self.accounts = gauge("accounts", "Accounts in the settings.", NONE, unit="accounts")
         self.accounts_in_memory = gauge(
@@ -364,7 +382,6 @@ class Metrics:
         latency_seconds: float,
         calls: int,
         waited_budget_seconds: float = 0.0,
-        waited_retry_seconds: float = 0.0,
         counts_for_slo: bool,
     ) -> None:
         """An event's final result is acknowledged.
@@ -374,7 +391,6 @@ class Metrics:
             latency_seconds: From the event's own time to the result (a clock that is ahead may make it negative).
             calls: Calls to Walmart it took.
             waited_budget_seconds: Seconds it waited for Walmart's call budget.
-            waited_retry_seconds: Seconds it waited between tries.
             counts_for_slo: First delivery, and `still_retrying` was not told before (that counted it already).
         """
         latency = max(0.0, latency_seconds)
@@ -382,10 +398,6 @@ class Metrics:
         self.results.inc(verdict.operation, verdict.status, verdict.effect, code)
         self.event_latency.observe(latency, verdict.operation)
         self.calls_per_event.observe(calls, verdict.operation)
-        if waited_budget_seconds > 0:
-            self.waited.add(waited_budget_seconds, "budget")
-        if waited_retry_seconds > 0:
-            self.waited.add(waited_retry_seconds, "retry")
         for warning in verdict.warnings:
             self.warnings.inc(warning.code)
         if counts_for_slo:
@@ -402,7 +414,9 @@ class Metrics:
         """A `retrying` result is acknowledged: the event is not settled after the SLO time, which makes it bad now."""
         self.results.inc(again.operation, "retrying", effect, again.failure.code)
         if counts_for_slo:
-            for_budget = again.trouble in (Trouble.THROTTLED, Trouble.BUDGET) or waited_budget_seconds > 0
+            # One that waits for something else now has a short wait for the budget behind it, too, most of the time.
+            for_budget = again.trouble in (Trouble.THROTTLED, Trouble.BUDGET)
+            for_budget = for_budget or waited_budget_seconds >= self.slo_seconds / 2
             self._missed("budget" if for_budget else "late")
 
     def call(self, account: str, name: CallName, outcome: CallOutcome, seconds: float) -> None:
@@ -421,13 +435,16 @@ class Metrics:
         """All budgets there are, as they are now."""
         left: dict[tuple[AccountLabel, EndpointGroup], float] = {}
         rate: dict[tuple[AccountLabel, EndpointGroup], float] = {}
+        waiting: dict[tuple[AccountLabel, EndpointGroup], float] = {}
         used_up: dict[tuple[EndpointGroup], float] = {(group,): 0.0 for group in GROUP.values}
         for one in seen:
             key = (self._accounts.of(one.account), one.group)
             left[key] = left.get(key, 0.0) + one.left
             rate[key] = rate.get(key, 0.0) + one.calls_per_minute
-            if one.left < 1:
+            waiting[key] = waiting.get(key, 0.0) + one.waiting
+            if one.waiting:
                 used_up[(one.group,)] += 1
+        self.budget_orders_waiting.replace(waiting)
         self.budget_left.replace(left)
         self.budget_calls_per_minute.replace(rate)
         self.budgets_used_up.replace(used_up)

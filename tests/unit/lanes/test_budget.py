@@ -201,9 +201,9 @@ def test_calls_under_way_are_not_counted_as_left() -> None:
     budget = told()
     first, second = budget.begun("a", 1.0), budget.begun("b", 1.0)
     budget.ended(first, 1.2, 50, None)
-    assert budget.left == pytest.approx(49)
+    assert budget.left_at(1.2) == pytest.approx(49)
     budget.ended(second, 1.3, 49, None)
-    assert budget.left == pytest.approx(48), "the first may have been served after it"
+    assert budget.left_at(1.3) == pytest.approx(48), "the first may have been served after it"
 
 
 def test_after_a_429_nothing_goes_out_before_the_time_told_and_then_it_starts_slowly() -> None:
@@ -225,7 +225,7 @@ def test_next_at_is_when_it_admits() -> None:
     now = 0.0
     for _ in range(30):
         if budget.admits(now):
-            budget.ended(budget.begun("a", now), now, max(0, int(budget.left)), None)
+            budget.ended(budget.begun("a", now), now, max(0, int(budget.left_at(now))), None)
             continue
         at = budget.next_at(now)
         assert at > now

@@ -33,7 +33,7 @@ def taken(lanes: Lanes[str], now: float) -> list[str]:
         for gate in one.gates:
             budget = lanes.gates.rations.get(gate)
             if budget is not None:
-                left = int(budget.left)
+                left = int(budget.left_at(now))
                 lanes.gates.rations.ended(
                     gate, lanes.gates.rations.begun(gate, one.lane, now), now, max(0, left - 1), now + 1
                 )
@@ -168,6 +168,21 @@ def test_it_is_told_how_long_and_why_gates_held_it() -> None:
         now = lanes.next_at(now) or math.inf
     assert sum(one.waited.values()) == now - START
     assert set(one.waited) <= {"budget", "slow"}
+
+
+def test_waits_are_told_while_they_last_and_each_second_once() -> None:
+    lanes: Lanes[str] = Lanes(rationed(left=0))
+    one, other = entry("a"), entry("b", "h")
+    lanes.add(one)
+    lanes.add(other)
+    assert lanes.take(START) is other
+    assert lanes.held_at("g") == 1
+    assert lanes.waits(one, START + 3) == {"budget": 3}
+    assert lanes.waits(one, START + 5) == {"budget": 2}
+    assert lanes.waits(other, START + 5) == {}
+    lanes.evict(one)
+    assert lanes.take_evicted() is one
+    assert lanes.waits(one, START + 9) == {"budget": 4}, "one that leaves instead has waited, too"
 
 
 def test_a_gate_without_its_budget_lets_everyone_through_again() -> None:

@@ -63,16 +63,25 @@ def test_thousands_of_accounts_are_one_series_each_metric() -> None:
     assert told.value("budget_calls_per_minute", account="m7", group="ship") == 60
     assert told.value("account_events_queued", account="other") == 3 * 4_999
     assert told.value("account_events_queued", account="m7") == 3
-    assert len(series(told)) <= before + 6, "left, rate and queued, of m7 and of the others"
+    assert len(series(told)) <= before + 8, "left, rate, waiting and queued, of m7 and of the others"
     assert {re.search('account="([^"]*)"', line)[1] for line in series(told)} == {"m7", "other"}  # type: ignore[index]
 
 
-def test_budgets_are_told_as_a_whole_and_used_up_ones_are_counted() -> None:
+def test_budgets_are_told_as_a_whole_and_those_with_orders_waiting_are_used_up() -> None:
     told = Metrics(accounts=["a", "b"])
-    told.budgets([BudgetSeen("a", "ship", 0.4, 60), BudgetSeen("b", "ship", 9, 60), BudgetSeen("a", "read", 0, 5_000)])
+    told.budgets(
+        [
+            BudgetSeen("a", "ship", 0.4, 60, 7),
+            BudgetSeen("b", "ship", 0, 60),
+            BudgetSeen("a", "read", 9, 5_000, 1),
+        ]
+    )
     assert told.value("budget_left", account="a", group="ship") == 0.4
+    assert told.value("budget_orders_waiting", account="a", group="ship") == 7
+    assert told.value("budget_orders_waiting", account="b", group="ship") == 0
     assert told.value("budgets_used_up", group="ship") == told.value("budgets_used_up", group="read") == 1
     told.budgets([BudgetSeen("b", "ship", 8, 60)])
+    assert told.value("budgets_used_up", group="ship") == 0
     page = told.render()[0].decode()
     assert 'budget_left{account="a"' not in page, "forgotten with its account"
     assert 'order_sync_budgets_used_up{group="read"} 0.0' in page
