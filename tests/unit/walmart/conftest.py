@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-import aiohttp
 import pytest
 from scripted_server import ScriptedServer, running
 from walmart_bench import Bench, HandClock
 
-from worker.settings import TimingSettings
+from worker.walmart.http_session import HttpSession
 from worker.walmart.session import make_session
 
 
@@ -25,11 +24,11 @@ async def server() -> AsyncIterator[ScriptedServer]:
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with make_session(TimingSettings()) as session:
+async def session() -> AsyncIterator[HttpSession]:
+    async with make_session() as session:
         yield session
 
 
 @pytest.fixture
-def bench(server: ScriptedServer, session: aiohttp.ClientSession, clock: HandClock) -> Bench:
+def bench(server: ScriptedServer, session: HttpSession, clock: HandClock) -> Bench:
     return Bench(server, session, clock)
