@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from functools import lru_cache
+from typing import Any, Final, Literal, NamedTuple
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -22,6 +23,7 @@ from schemas.base import parse_time
 from schemas.events import EVENT_MODELS, OrderCancelled, OrderShipped
 from schemas.jsontext import NotJson, parse
 from schemas.problems import Problem, problems_of, shown, told
+from schemas.quick import QUICK
 
 Headers = Sequence[tuple[str, bytes | None]]
 Mode = Literal["binary", "structured"]
@@ -35,8 +37,7 @@ _NOT_AN_EVENT: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class CloudEvent:
+class CloudEvent(NamedTuple):
     """An event as it was sent; `data` is decoded JSON and not yet checked."""
 
     id: str
@@ -75,12 +76,10 @@ def read(headers: Headers, value: bytes | None) -> CloudEvent | ContractError:
 
 def _read(headers: Headers, value: bytes | None, *, whole: bool) -> CloudEvent | ContractError:
     attributes, problems, content_type = _read_headers(headers)
-    media_type, _, parameters = (content_type or "").partition(";")
-    media_type = media_type.strip().lower()
+    media_type, charset = _content(content_type)
     structured = media_type.startswith("application/cloudevents")
     if structured:
         attributes, problems = {}, []
-    charset = _charset(parameters)
     if charset not in ("", "utf-8", "utf8", "us-ascii", "ascii"):
         return _undecodable("content-type", content_type, "charset must be utf-8", known_of(attributes, None))
     if structured and media_type not in (STRUCTURED_CONTENT_TYPE, "application/cloudevents"):
@@ -124,14 +123,17 @@ def _with_data(
 ) -> tuple[CloudEvent, OrderShipped | OrderCancelled] | ContractError:
     if isinstance(event, ContractError):
         return event
-    model = EVENT_MODELS.get(event.type)
-    if model is None:
+    quick = QUICK.get(event.type)
+    if quick is None:
         problem = Problem(
             "type" if event.mode == "structured" else "ce_type", _about_type(event.type), shown(event.type)
         )
         return ContractError("event_unknown_type", str(problem), (problem,), _known(event))
+    data = quick.read(event.data)
+    if data is not None:
+        return event, data
     try:
-        return event, model.model_validate(event.data)
+        return event, EVENT_MODELS[event.type].model_validate(event.data)
     except ValidationError as error:
         problems = problems_of(error, "data")
     message = told(problems)
@@ -246,12 +248,17 @@ def _is_json(media_type: str) -> bool:
     return media_type in ("", "application/json", "text/json") or media_type.endswith("+json")
 
 
-def _charset(parameters: str) -> str:
+@lru_cache(maxsize=64)
+def _content(content_type: str | None) -> tuple[str, str]:
+    """Media type and charset, in lower case; empty where there is none. A topic has one or two of them."""
+    media_type, _, parameters = (content_type or "").partition(";")
+    charset = ""
     for parameter in parameters.split(";"):
         name, _, value = parameter.partition("=")
         if name.strip().lower() == "charset":
-            return value.strip().strip('"').lower()
-    return ""
+            charset = value.strip().strip('"').lower()
+            break
+    return media_type.strip().lower(), charset
 
 
 def _is_envelope(body: Any) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 
@@ -20,3 +22,15 @@ class SystemClock:
     def now(self) -> float:
         """Epoch seconds, UTC."""
         return time.time()
+
+
+@lru_cache(maxsize=256)
+def second_text(epoch_s: int) -> str:
+    """A whole second in UTC, as RFC 3339 begins: `2026-11-20T15:04:07`. Most are asked for thousands of times."""
+    return datetime.fromtimestamp(epoch_s, UTC).isoformat()[:19]
+
+
+def time_text(epoch_s: float) -> str:
+    """A time in UTC with microseconds: `2026-11-20T15:04:07.031000`, without a zone."""
+    seconds, microseconds = divmod(round(epoch_s * 1_000_000), 1_000_000)
+    return f"{second_text(seconds)}.{microseconds:06d}"

@@ -36,8 +36,7 @@ class Record(NamedTuple):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """A CloudEvent of ours, read and valid. `time` is epoch seconds, or None where the envelope has none."""
 
     source: str
@@ -47,8 +46,7 @@ class Event:
     data: OrderShipped | OrderCancelled
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """What could be read of the envelope, also where the event is refused: for results and logs."""
 
     source: str | None = None

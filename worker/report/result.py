@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any, Final
 
 import orjson
 
 from schemas.results import SYNC_RESULT_SOURCE, SYNC_RESULT_TYPE, Effect, Operation, Status, WalmartStatus
+from worker.clock import second_text
 from worker.delivery import Delivery, Place
 from worker.errors import Failure
 from worker.outcome import Again, Verdict, Warned
@@ -253,9 +252,4 @@ def _without_address(body: object) -> dict[str, object] | None:
 def _time(epoch_s: float) -> str:
     """RFC 3339 in UTC, rounded to milliseconds, as pydantic writes it."""
     seconds, milliseconds = divmod(round(epoch_s * 1000), 1000)
-    return f"{_second(seconds)}.{milliseconds:03d}000Z" if milliseconds else f"{_second(seconds)}Z"
-
-
-@lru_cache(maxsize=256)
-def _second(epoch_s: int) -> str:
-    return datetime.fromtimestamp(epoch_s, UTC).isoformat()[:19]
+    return f"{second_text(seconds)}.{milliseconds:03d}000Z" if milliseconds else f"{second_text(seconds)}Z"

@@ -13,15 +13,16 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 import traceback
 from collections.abc import Iterable, MutableMapping
-from datetime import UTC, datetime
 from typing import Any, BinaryIO, Final, Literal
 
 import orjson
 import structlog
 from pydantic import ValidationError
 
+from worker.clock import time_text
 from worker.delivery import Delivery
 from worker.outcome import Again, Verdict
 from worker.telemetry.scrub import scrubber
@@ -99,7 +100,7 @@ def log_verdict(
     line["waited_retry_seconds"] = round(progress.waited_retry_s, 3)
     line["correlation_id"] = (failure.correlation_id if failure else None) or progress.correlation_id
     if steps := progress.story.lines():
-        line["story_begun_at"] = datetime.fromtimestamp(progress.story.begun_at, UTC).isoformat()
+        line["story_begun_at"] = f"{time_text(progress.story.begun_at)}+00:00"
         line["story"] = steps
     if verdict.warnings:
         line["warnings"] = [warning.code for warning in verdict.warnings]
@@ -134,7 +135,7 @@ def _beginning(level: Level, event: str, delivery: Delivery, account: str | None
     """Time, level, what happened, and to which event."""
     envelope, record = delivery.envelope, delivery.record
     return {
-        "time": f"{datetime.now(UTC).isoformat()[:-6]}Z",
+        "time": f"{time_text(time.time())}Z",
         "level": level,
         "event": event,
         "event_id": envelope.id,
@@ -172,11 +173,18 @@ class _Heard:
 _heard = _Heard()
 
 
+_OUR_WORDS: Final = frozenset(
+    {"time", "level", "event", "operation", "status", "effect", "walmart_status", "story_begun_at"}
+    | {"code", "category", "owner", "trouble"}
+)
+"""Keys whose values come out of this program's own text."""
+
+
 class _Canonical:
     """Writes the one line per outcome without the processors, which cost as much as everything else about an event.
 
-    Its keys are those above, none of them private. Its values are looked at where nothing can have been left out: in
-    the line as it would be written. Only if something there may be a secret or an address do they go through the net.
+    Its keys are those above, none of them private; of its values, the texts that are not words of our own are looked
+    at together. Only if something there may be a secret or an address do they go through the net.
     """
 
     def write(self, line: dict[str, Any]) -> None:
@@ -187,13 +195,10 @@ class _Canonical:
             del line["time"]
             getattr(log, line.pop("level"))(line.pop("event"), **line)
             return
-        try:
-            rendered = orjson.dumps(line)
-        except TypeError:  # lone surrogates, integers over 64 bits
-            rendered = b""
-        if not rendered or not scrubber.is_clean(rendered):
-            rendered = _render(_lines, line["level"], scrubber(_lines, line["level"], line))
-        _lines.msg(rendered)
+        texts = [value for key, value in line.items() if value.__class__ is str and key not in _OUR_WORDS]
+        if not scrubber.is_clean("\n".join((*texts, *line.get("story", ())))):
+            line = {**scrubber(_lines, line["level"], line)}
+        _lines.msg(_render(_lines, line["level"], line))
 
 
 _canonical = _Canonical()
@@ -281,8 +286,9 @@ def _message(error: BaseException) -> str:
 
 
 def _render(logger: object, method: str, event_dict: MutableMapping[str, Any]) -> bytes:
-    first = {key: event_dict.pop(key) for key in ("time", "level", "event") if key in event_dict}
-    line = {**first, **event_dict}
+    line = event_dict
+    if next(iter(line), "") != "time":
+        line = {key: event_dict.pop(key) for key in ("time", "level", "event") if key in event_dict} | dict(event_dict)
     try:
         return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS)
     except TypeError:  # lone surrogates, integers over 64 bits

@@ -6,7 +6,6 @@ tokens and the secrets registered at start become `***`.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any, Final
@@ -31,8 +30,6 @@ _PRIVATE_KEYS: Final = re.compile(
 _SUSPECT: Final = ("@", "bearer", "basic", "eyj", "secret", "token", "passw", "api_key", "api-key", "apikey")
 """A cheap look before the costly ones, in lower case."""
 
-_SUSPECT_BYTES: Final = tuple(word.encode() for word in _SUSPECT)
-
 _NAMED: Final = r"""((?:access_?token|refresh_?token|token|client_?secret|secret|password|passwd|api_?key)["']?"""
 
 _PATTERNS: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
@@ -50,8 +47,6 @@ class Scrubber:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._secrets: Needles[str] = Needles()
-        self._in_json: Needles[bytes] = Needles()
-        """The secrets as they would stand in a line of JSON."""
         for secret in secrets:
             self.register(secret)
 
@@ -60,24 +55,10 @@ class Scrubber:
         secret = secret.strip()
         if len(secret) >= _SHORTEST_SECRET:
             self._secrets.add(secret)
-            for ascii_only in (True, False):
-                spelling = json.dumps(secret, ensure_ascii=ascii_only)[1:-1]
-                self._in_json.add(spelling.encode("utf-8", "surrogatepass"))
-
-    def is_clean(self, line: bytes) -> bool:
-        """True if a line of JSON (UTF-8) surely holds no secret, token or e-mail address; its keys are not judged."""
-        if not line.isascii():
-            # Letters that are the same in lower case: only texts know them.
-            return self._clean(line.decode("utf-8", "replace")) and not self._in_json.are_in(line)
-        low = line.lower()
-        for word in _SUSPECT_BYTES:
-            if word in low:
-                return False
-        return not self._in_json.are_in(line)
 
     def text(self, text: str) -> str:
         """`text` without secrets, tokens and e-mail addresses."""
-        if self._clean(text):
+        if self.is_clean(text):
             return text
         if self._secrets.are_in(text):
             for secret in self._secrets.longest_first:
@@ -86,7 +67,8 @@ class Scrubber:
             text = pattern.sub(mask, text)
         return text
 
-    def _clean(self, text: str) -> bool:
+    def is_clean(self, text: str) -> bool:
+        """True if the text surely holds no secret, token or e-mail address."""
         low = text.lower()
         for word in _SUSPECT:
             if word in low:
@@ -122,7 +104,7 @@ class Scrubber:
             elif not (value is None or value.__class__ in _PLAIN):
                 event_dict[key] = self.value(value)
         # Nearly always clean: one look at all texts together.
-        if not self._clean("\n".join(texts)):
+        if not self.is_clean("\n".join(texts)):
             for key, value in event_dict.items():
                 if value.__class__ is str:
                     event_dict[key] = self.text(value)

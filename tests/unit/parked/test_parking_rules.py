@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from parked_world import (
     CANCELLED,
@@ -294,7 +292,7 @@ async def test_a_late_event_is_told_once(world: World) -> None:
 
 async def test_lateness_counts_from_the_events_own_time(world: World) -> None:
     old = ship("e")
-    old.envelope = replace(old.envelope, time=NOW - SLO_S)
+    old.envelope = old.envelope._replace(time=NOW - SLO_S)
     await world.room.put_waiting(old, DOWN, NOW + 900)
     (taken,) = await world.come_up()
     assert taken.why == "late"

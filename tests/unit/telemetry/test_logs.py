@@ -8,7 +8,6 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-import orjson
 import pytest
 import structlog
 from hypothesis import given
@@ -306,14 +305,10 @@ def test_a_registered_secret_never_comes_through(secret: str, around: str) -> No
     around=st.text(max_size=8) | st.sampled_from(["a@b.c", "Basic x", "toKen=1", "\N{KELVIN SIGN}", "ſecret"]),
     hit=st.booleans(),
 )
-def test_a_line_that_is_judged_clean_would_not_be_changed(secret: str, around: str, hit: bool) -> None:
+def test_a_text_that_is_judged_clean_would_not_be_changed(secret: str, around: str, hit: bool) -> None:
     scrubber = Scrubber([secret])
     text = f"{around}{secret}{around}" if hit else around
-    try:
-        line = orjson.dumps({"a": text})
-    except TypeError:  # lone surrogates: such a line goes through the net
-        return
-    if scrubber.is_clean(line):
+    if scrubber.is_clean(text):
         assert scrubber.text(text) == text
 
 

@@ -46,8 +46,8 @@ def test_a_secret_is_masked_at_every_place_of_a_text(length: int, number: int) -
     for before in range(20):
         text = f"{'.' * before}{secret}{'.' * (20 - before)}"
         assert secret not in scrubber.text(text), before
-        assert not scrubber.is_clean(text.encode()), before
-    assert scrubber.is_clean(b"." * 60)
+        assert not scrubber.is_clean(text), before
+    assert scrubber.is_clean("." * 60)
 
 
 def test_an_empty_one_is_nowhere_and_the_same_one_is_one() -> None:
