@@ -258,7 +258,7 @@ class Gatekeeper:
         """Its events wait at the account's gate: waiting for a token would hold a slot of the worker."""
         name = account_gate(account)
         if self.gates.state(name).state == "open":
-            self.gates.slow(name, now + TOKEN_WAIT_S, STARTING, now)
+            self.gates.slow(name, now + TOKEN_WAIT_S, STARTING, now, starting=True)
 
     def token_settled(self, account: str) -> None:
         """What went wrong, if anything did, is observed after this."""

@@ -41,6 +41,7 @@ _WORTH_TELLING_S = 0.1
 _HOLDS: dict[Hold, str] = {
     "budget": "the account's call budget",
     "slow": "Walmart said to wait",
+    "starting": "its account's access token was asked for",
     "closed": "its gate was closed",
     "shut": "paused",
     "slots": "as many events of its account were in flight as may be",

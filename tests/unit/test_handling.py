@@ -255,7 +255,7 @@ async def test_without_budget_it_goes_on_when_its_gate_says_and_that_is_no_faile
     world.handling.waited(one, {"budget": 12.0, "slots": 3.0})
     await world.turn(one)
     assert (one.progress.waited_budget_s, one.progress.waited_retry_s) == (12.0, 0.0)
-    world.handling.waited(one, {"slow": 6.0})
+    world.handling.waited(one, {"slow": 6.0, "starting": 2.0})
     world.rooms.outcome = Verdict("ship", "applied")
     await world.turn(one)
     assert one.progress.waited_budget_s == 18.0

@@ -21,8 +21,8 @@ from typing import Literal, NamedTuple
 from worker.lanes.rations import Rations
 
 GateState = Literal["open", "slow", "closed", "shut"]
-Hold = Literal["slow", "closed", "shut", "slots", "budget"]
-"""Why a gate does not admit a turn. `slots`: as many run as may."""
+Hold = Literal["slow", "starting", "closed", "shut", "slots", "budget"]
+"""Why a gate does not admit a turn. `starting`: slow, and nothing is wrong; `slots`: as many run as may."""
 
 
 class GateView(NamedTuple):
@@ -48,6 +48,8 @@ class _Gate:
     probes: int = 0
     probing: bool = False
     """A turn was given while it was closed, and nothing was heard of it yet."""
+    starting: bool = False
+    """Slow, and nothing is wrong."""
     due: bool = False
     """`at` has come. Kept, so that a clock that is set back does not close it again without a timer."""
 
@@ -141,18 +143,18 @@ class Gates:
 
     # -- what is heard of them
 
-    def slow(self, name: str, until: float, reason: str, now: float) -> None:
-        """No turn before `until`, then one at a time until `worked`.
+    def slow(self, name: str, until: float, reason: str, now: float, *, starting: bool = False) -> None:
+        """No turn before `until`, then one at a time until `worked`. `starting`: nothing is wrong.
 
         A closed gate stays closed, for as long at least; a shut one stays shut.
         """
         gate = self._gates.get(name)
         if gate is None:
-            gate = self._gates[name] = _Gate("slow", reason, until, now)
+            gate = self._gates[name] = _Gate("slow", reason, until, now, starting=starting)
         elif gate.state == "shut":
             return
         elif gate.state == "slow":
-            gate.reason = reason
+            gate.reason, gate.starting = reason, starting
         self._wait(name, gate, until, now)
 
     def close(self, name: str, reason: str, probe_at: float, now: float) -> None:
@@ -269,7 +271,9 @@ class Gates:
     def _holds(self, name: str, now: float) -> Hold | None:
         gate = self._gates.get(name)
         if gate is not None and (not self._due(gate, now) or name in self._running):
-            return "slow" if gate.state == "open" else gate.state
+            if gate.state in ("closed", "shut"):
+                return gate.state
+            return "starting" if gate.starting else "slow"
         if name in self._most and self._running.get(name, 0) >= self._most[name]:
             return "slots"
         return None if self.rations.admits(name, now) else "budget"

@@ -44,7 +44,7 @@ CommitOutcome = Literal["committed", "refused", "failed"]
 FenceOutcome = Literal["taken", "refused", "not_owner"]
 Slo = Literal["good", "bad"]
 SloCause = Literal["failed", "budget", "late"]
-WaitReason = Literal["budget", "slow", "closed", "shut", "slots", "retry", "parked"]
+WaitReason = Literal["budget", "slow", "starting", "closed", "shut", "slots", "retry", "parked"]
 GateState = Literal["open", "slow", "closed", "shut"]
 RoomState = Literal["dead", "waiting", "replay"]
 Reload = Literal["applied", "refused", "failed"]
@@ -75,9 +75,9 @@ CAUSE: Label[SloCause] = Label(
 )
 WAIT: Label[WaitReason] = Label(
     "reason",
-    "budget: for a call that the account's budget has left; slow: after a 429, as long as told; closed: its gate was; "
-    "shut: paused; slots: as many of its account were in flight as may; retry: between tries; parked: in the "
-    "dead-letter topic (for the budget: budget)",
+    "budget: for a call that the account's budget has left; slow: after a 429, as long as told; starting: for its "
+    "account's first token; closed: its gate was; shut: paused; slots: as many of its account were in flight as may; "
+    "retry: between tries; parked: in the dead-letter topic (for the budget: budget)",
     get_args(WaitReason),
 )
 CALL: Label[CallName] = Label("operation", "the call", get_args(CallName))

@@ -170,6 +170,19 @@ def test_it_is_told_how_long_and_why_gates_held_it() -> None:
     assert set(one.waited) <= {"budget", "slow"}
 
 
+def test_a_gate_that_starts_is_not_told_to_be_slow_until_it_is() -> None:
+    lanes: Lanes[str] = Lanes()
+    one = entry("a")
+    lanes.gates.slow("g", START + 60, "not_started", START, starting=True)
+    lanes.add(one)
+    assert lanes.take(START) is None
+    lanes.gates.slow("g", START + 60, "throttled", START + 2)
+    assert lanes.waits(one, START + 2) == {"starting": 2}
+    assert lanes.gates.why("g", START + 2) == "slow"
+    lanes.gates.close("g", "credentials_rejected", START + 90, START + 3)
+    assert lanes.gates.why("g", START + 3) == "closed"
+
+
 def test_waits_are_told_while_they_last_and_each_second_once() -> None:
     lanes: Lanes[str] = Lanes(rationed(left=0))
     one, other = entry("a"), entry("b", "h")
