@@ -6,15 +6,14 @@ Exit codes: 0: all promises are kept; 1: one is broken, or not every state was s
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 
 import orjson
-import structlog
 
 from tests.explore.base import WRONG
+from tests.explore.quiet import quiet
 from tests.explore.search import BOUND, Found, Search
 from tests.explore.stories import STORIES
 
@@ -40,10 +39,11 @@ def main() -> None:
 
 
 def _one(name: str, faults: int | None, bound: int, wrong: frozenset[str], tells: bool) -> Found:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     tell = (lambda text: print(text, file=sys.stderr, flush=True)) if tells else (lambda _: None)
     story = STORIES[name]
-    return Search(story, faults=story.faults if faults is None else faults, bound=bound, wrong=wrong, tell=tell).run()
+    most = story.faults if faults is None else faults
+    with quiet():
+        return Search(story, faults=most, bound=bound, wrong=wrong, tell=tell).run()
 
 
 def _show(every: list[Found]) -> None:

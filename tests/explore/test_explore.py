@@ -1,12 +1,11 @@
 """A small search in seconds; and that it is not blind: with a rule broken on purpose it finds the harm."""
 
-import logging
 from collections.abc import Iterator
 
 import pytest
-import structlog
 
 from tests.explore.base import WRONG
+from tests.explore.quiet import quiet
 from tests.explore.search import Search
 from tests.explore.stories import SMALL, SMALL_GUARDED, SMALL_PARKED, STORIES, Story
 
@@ -23,10 +22,8 @@ HARM = [
 
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
-    before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.configure(**before)
+    with quiet():
+        yield
 
 
 def test_two_events_and_one_fault_end_well_whatever_comes_between() -> None:
