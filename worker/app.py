@@ -12,6 +12,7 @@ import random
 from collections.abc import Collection, Coroutine
 from typing import Any
 
+import aiohttp
 import structlog
 
 from worker.arrivals import Arrivals
@@ -43,7 +44,6 @@ from worker.upkeep import Upkeep
 from worker.walmart.accounts import Accounts
 from worker.walmart.answer import CallKind
 from worker.walmart.call_report import CallReport, counted_as
-from worker.walmart.http_session import HttpSession
 from worker.walmart.session import make_session
 from worker.window import Window
 
@@ -140,7 +140,7 @@ class Worker:
             settings, self._lanes, self._gatekeeper, self._accounts, self._window, self._room, self.clock
         )
         self._server = TelemetryServer(settings.http, self.metrics, self.health, self._events)
-        self._session: HttpSession | None = None
+        self._session: aiohttp.ClientSession | None = None
         self._guard = ShipmentGuard(
             settings,
             self._intake,
@@ -188,7 +188,7 @@ class Worker:
 
         Raises StoppedError when the worker cannot go on (its process should exit with an error and be restarted).
         """
-        self._session = make_session()
+        self._session = make_session(self.settings.timing)
         self._accounts.connect(self._session)
         try:
             self.port = await self._server.start()

@@ -93,7 +93,7 @@ async def many() -> AsyncIterator[Field]:
             gatekeeper.observe(report, clock.now())
 
         accounts = Accounts(settings, clock, observer=observe, watch=gatekeeper, random_source=chance)
-        session = make_session()
+        session = make_session(settings.timing)
         accounts.connect(session)
         try:
             yield Field(accounts, gates, gatekeeper, WalmartControl(walmart.control_url, control), clock, reports)

@@ -30,10 +30,8 @@ from worker.sandbox.walmart.journal import Journal
 from worker.sandbox.walmart.orders import EffectKind, LineEffect, Order
 from worker.sandbox.walmart.specs import Envelope, FaultSpec
 from worker.sandbox.walmart.world import World
-from worker.walmart.exchange import NoReply
-from worker.walmart.http_answer import Reply
-from worker.walmart.http_session import Origin
-from worker.walmart.send_guard import SendGuard
+from worker.walmart.exchange import NoReply, Reply
+from worker.walmart.guarded_body import GuardedBody, NotWrittenError
 
 EVENT: Final[contextvars.ContextVar[str]] = contextvars.ContextVar("event", default="")
 """Identity of the event whose attempt is running."""
@@ -100,6 +98,23 @@ class Effect:
     called_at: float
 
 
+class _Wire:
+    """What a GuardedBody is written to."""
+
+    class _Transport:
+        @staticmethod
+        def is_closing() -> bool:
+            return False
+
+    transport = _Transport()
+
+    def __init__(self) -> None:
+        self.content = b""
+
+    async def write(self, chunk: bytes) -> None:
+        self.content += chunk
+
+
 @dataclass
 class FakeWalmart:
     """Answers `exchange`."""
@@ -139,22 +154,28 @@ class FakeWalmart:
     # -- the call
 
     async def exchange(
-        self, session: object, origin: Origin, request: bytes, guard: SendGuard, timeout: object
+        self,
+        session: object,
+        method: str,
+        url: URL,
+        *,
+        headers: Mapping[str, str],
+        body: GuardedBody | None,
+        timeout: object,
     ) -> Reply | NoReply:
         """As `worker.walmart.exchange.exchange`."""
         del session, timeout
-        head, _, content = request.partition(b"\r\n\r\n")
-        first, *lines = head.decode().split("\r\n")
-        method, target, _ = first.split(" ")
-        headers = {name: value for name, _, value in (line.partition(": ") for line in lines)}
         try:
             async with asyncio.timeout(self.call_timeout_s):
-                return await self._exchange(method, URL(f"http://{origin.host}{target}"), headers, content, guard)
+                return await self._exchange(method, url, headers, body)
         except TimeoutError:
-            return NoReply(guard.written, "no answer within the call's time")
+            return NoReply(body.written if body is not None else True, "no answer within the call's time")
+        finally:
+            if body is not None:
+                body.give_up()
 
     async def _exchange(
-        self, method: str, url: URL, headers: Mapping[str, str], content: bytes, guard: SendGuard
+        self, method: str, url: URL, headers: Mapping[str, str], body: GuardedBody | None
     ) -> Reply | NoReply:
         chance, weather = self.chance, self.weather
         self.calls += 1
@@ -167,14 +188,19 @@ class FakeWalmart:
         if fault == "slow_connect":
             self._tell(fault, method, url)
             await asyncio.sleep(chance.uniform(0.2, 1.1) * self.call_timeout_s)
-        deadline = guard._deadline
-        if not guard.lets_pass():
-            self.history.count("too late to be written")
-            return NoReply(False, "the deadline for sending had passed")
+        wire = _Wire()
+        deadline: float | None = None
+        if body is not None:
+            deadline = body._deadline
+            try:
+                await body.write_with_length(wire, None)  # type: ignore[arg-type]
+            except NotWrittenError:
+                self.history.count("too late to be written")
+                return NoReply(False, "the deadline for sending had passed")
         answer: asyncio.Future[Answer | None] = self.loop.create_future()
-        call = (method, url, CIMultiDict(headers), content, EVENT.get(), PROCESS.get(), self.loop.time())
+        call = (method, url, CIMultiDict(headers), wire.content, EVENT.get(), PROCESS.get(), self.loop.time())
         # A deadline is a time on the clock of the process that set it.
-        left_s = 0.0 if deadline is None else max(0.0, deadline - guard._clock.now())
+        left_s = 0.0 if body is None or deadline is None else max(0.0, deadline - body._clock.now())
         delay = chance.choice((0.005, 0.02, 0.1, 0.3))
         if fault is not None and fault != "slow_connect":
             self._tell(fault, method, url)
@@ -193,7 +219,7 @@ class FakeWalmart:
             return NoReply(True, "the connection broke", broken=True)
         answered_at = datetime.fromtimestamp(int(START + self.loop.time() - 1_000), UTC)
         told = {"Date": format_datetime(answered_at, usegmt=True), **(served.headers or {})}
-        return Reply(served.status, {name.lower(): value for name, value in told.items()}, served.body)
+        return Reply(served.status, CIMultiDict(told), served.body)
 
     def _fault(self, account: str) -> str | None:
         until, how = self.outages.get(account, (0.0, ""))

@@ -7,24 +7,20 @@ import ssl
 from typing import Any
 from unittest.mock import MagicMock
 
+import aiohttp
 import pytest
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.clock import SystemClock
 from worker.intake import consumer as consumer_room
 from worker.report import publisher as publisher_room
 from worker.report.outbox import LINGER_S
 from worker.report.publisher import Publisher
 from worker.settings import Settings, TimingSettings
 from worker.telemetry.metrics import Metrics
-from worker.walmart.exchange import CallTimeout, exchange
-from worker.walmart.http_answer import Reply
-from worker.walmart.http_session import HttpSession, Origin
-from worker.walmart.send_guard import SendGuard
-from worker.walmart.session import KEEP_ALIVE_S, call_timeout, make_session
+from worker.walmart.session import call_timeout, make_session
 
 SETTINGS = Settings.model_validate(
     {
@@ -127,34 +123,25 @@ async def test_written_means_on_all_replicas_once_and_in_large_batches(monkeypat
 
 
 async def test_every_phase_of_a_call_has_a_limit_to_the_millisecond() -> None:
-    """The usual defaults: 300 s in all, and limits of 5 s and more rounded up to whole seconds."""
-    timeout = call_timeout(TimingSettings(call_timeout_seconds=7.25, connect_timeout_seconds=5.5))
+    """The defaults: 300 s in all, and limits of 5 s and more rounded up to whole seconds."""
+    timing = TimingSettings(call_timeout_seconds=7.25, connect_timeout_seconds=5.5)
+    timeout = call_timeout(timing)
     assert (timeout.total, timeout.connect) == (7.25, 5.5)
-    assert call_timeout(TimingSettings(call_timeout_seconds=0.5, connect_timeout_seconds=5.5)).connect == 0.5
+    assert (timeout.ceil_threshold or 0) > 3_600
+    session = make_session(timing)
+    assert session.timeout == timeout
+    await session.close()
 
 
 async def test_nobody_waits_for_a_connection_and_idle_ones_close_before_the_server_does() -> None:
-    """The usual default: 100 connections, and waiting for one counts as connecting."""
-    here: set[asyncio.StreamWriter] = set()
-
-    async def stay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        here.add(writer)
-        await reader.read()
-        here.discard(writer)
-        writer.close()
-
-    server = await asyncio.start_server(stay, "127.0.0.1", 0, backlog=1_000)
-    origin = Origin(False, "127.0.0.1", server.sockets[0].getsockname()[1])
-    async with make_session() as session:
-        assert 0 < session._keep_alive_s < 15
-        session._keep_alive_s = 0.05
-        for connection in await asyncio.gather(*(session.open(origin, 5.0) for _ in range(300))):
-            session.put_by(origin, connection)
-        async with asyncio.timeout(5):
-            while here:
-                await asyncio.sleep(0.01)
-        assert session._open == set()
-    server.close()
+    """The default: 100 connections, and waiting for one counts as connecting. Who makes calls is bounded instead."""
+    session = make_session(TimingSettings())
+    connector = session.connector
+    assert isinstance(connector, aiohttp.TCPConnector)
+    assert connector.limit == 0
+    assert connector.limit_per_host == 0
+    assert 0 < (connector._keepalive_timeout or 0) < 15
+    await session.close()
 
 
 async def test_closing_the_session_waits_for_its_tls_connections() -> None:
@@ -177,15 +164,14 @@ async def test_closing_the_session_waits_for_its_tls_connections() -> None:
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=server_side)
     port = server.sockets[0].getsockname()[1]
-    session = HttpSession(KEEP_ALIVE_S, tls=client_side)
-    origin = Origin(True, "127.0.0.1", port)
-    guard = SendGuard(SystemClock(), None)
-    reply = await exchange(session, origin, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", guard, CallTimeout(5.0, 5.0))
-    assert isinstance(reply, Reply)
-    assert reply.body == b"{}"
-    ((connection,),) = session._idle.values()
-    assert connection._transport is not None
-    tls_socket = connection._transport.get_extra_info("socket")
+    session = make_session(TimingSettings())
+    async with session.get(f"https://127.0.0.1:{port}/", ssl=client_side) as response:
+        assert await response.read() == b"{}"
+    assert session.connector is not None
+    (((protocol, _),),) = session.connector._conns.values()
+    transport = protocol.transport
+    assert transport is not None
+    tls_socket = transport.get_extra_info("socket")
     assert tls_socket.fileno() > 0, "kept for the next call"
     await session.close()
     assert tls_socket.fileno() == -1

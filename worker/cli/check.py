@@ -65,7 +65,7 @@ async def _check(config: Path | None) -> tuple[ExitCode, list[Finding]]:
             unreachable.append(kafka.bootstrap_servers)
         return seen
 
-    async with make_session() as session:
+    async with make_session(settings.timing) as session:
 
         def client(name: str, account: AccountSettings) -> _Noting:
             made = WalmartClient(session, name, account, settings.timing, SystemClock())

@@ -4,7 +4,7 @@ Thousands of accounts share one HTTP session, the slots for token requests and t
 account costs memory only from its first event on, and until nobody has used it for a while.
 
     accounts = Accounts(settings, clock, observer=..., watch=..., random_source=...)
-    accounts.connect(make_session())      # in the running loop
+    accounts.connect(make_session(settings.timing))      # in the running loop
     api = accounts["main"]                                # a Mapping[str, OrdersApi] for `Sync`
     accounts.configure(settings, rotated={"main"})        # new, changed and removed accounts, and rotated secrets
     await accounts.close()
@@ -17,12 +17,13 @@ import random
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping
 
+import aiohttp
+
 from worker.clock import Clock
 from worker.settings import AccountSettings, Settings
 from worker.settings_change import is_same_client, is_same_secret
 from worker.walmart.call_report import CallReport, Operation
 from worker.walmart.client import WalmartClient
-from worker.walmart.http_session import HttpSession
 from worker.walmart.token import TokenWatch
 from worker.walmart.token_slots import TokenSlots
 
@@ -49,13 +50,13 @@ class Accounts(Mapping[str, WalmartClient]):
         self._begun = begun
         self._watch = watch
         self._random = random_source
-        self._session: HttpSession | None = None
+        self._session: aiohttp.ClientSession | None = None
         self._slots = TokenSlots(settings.limits.max_token_requests)
         self._clients: dict[str, WalmartClient] = {}
         self._leaving: weakref.WeakSet[WalmartClient] = weakref.WeakSet()
         """Not given out any more; there while an attempt, or a token request, still goes on with them."""
 
-    def connect(self, session: HttpSession) -> None:
+    def connect(self, session: aiohttp.ClientSession) -> None:
         """Make calls through this session. It is closed by whoever made it."""
         self._session = session
 

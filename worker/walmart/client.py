@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 from urllib.parse import quote
 
+import aiohttp
 import orjson
 import structlog
+from yarl import URL
 
 from schemas.walmart.inventory import inventory_body
 from schemas.walmart.order import Order, OrderUnreadableError, read_order
@@ -22,13 +24,11 @@ from worker.settings import AccountSettings, TimingSettings
 from worker.walmart.answer import CallError, CallKind, Done
 from worker.walmart.call_report import Begun, CallReport, Operation
 from worker.walmart.error_reading import read_error
-from worker.walmart.exchange import TOO_LATE, NoReply, exchange
-from worker.walmart.headers import new_correlation_id, requests_of
+from worker.walmart.exchange import TOO_LATE, NoReply, Reply, exchange
+from worker.walmart.guarded_body import GuardedBody
+from worker.walmart.headers import ACCESS_TOKEN, CORRELATION_ID, account_headers, new_correlation_id
 from worker.walmart.hints import budget_left, replenish_at
-from worker.walmart.http_answer import Reply
-from worker.walmart.http_session import HttpSession
 from worker.walmart.scrub import Scrubber
-from worker.walmart.send_guard import SendGuard
 from worker.walmart.session import call_timeout
 from worker.walmart.token import AccountToken, TokenWatch
 from worker.walmart.token_slots import TokenSlots
@@ -53,11 +53,12 @@ class WalmartClient:
 
     __slots__ = (
         "__weakref__",
+        "_base",
         "_begun",
         "_clock",
+        "_headers",
         "_name",
         "_observer",
-        "_requests",
         "_session",
         "_timeout",
         "_token",
@@ -65,7 +66,7 @@ class WalmartClient:
 
     def __init__(
         self,
-        session: HttpSession,
+        session: aiohttp.ClientSession,
         account_name: str,
         account: AccountSettings,
         timing: TimingSettings,
@@ -83,7 +84,8 @@ class WalmartClient:
         self._observer = observer
         self._begun = begun
         self._timeout = call_timeout(timing)
-        self._requests = requests_of(account)
+        self._base = account.base_url.rstrip("/")
+        self._headers = account_headers(account)
         self._token = AccountToken(
             session,
             account_name,
@@ -194,6 +196,7 @@ class WalmartClient:
         numbers: tuple[str, ...],
     ) -> tuple[Reply, str] | tuple[CallError, str]:
         """A success that still has to be read, or what went wrong; and the correlation id of the last attempt."""
+        url = URL(self._base + path, encoded=True)  # encoded by us: a space is %20 and a plus %2B in Walmart's query
         content = None if method == "GET" else (b"" if body is None else orjson.dumps(body))
         may_renew = may_reconnect = True
         while True:
@@ -204,7 +207,7 @@ class WalmartClient:
                 return CallError(CallKind.NOT_SENT, f"{operation}: {TOO_LATE}", too_late=True), ""
             correlation_id = new_correlation_id()
             reply, broken = await self._attempt(
-                operation, method, path, content, deadline, token, correlation_id, (body, numbers)
+                operation, method, url, content, deadline, token, correlation_id, (body, numbers)
             )
             if not isinstance(reply, CallError):
                 self._token.accepted()
@@ -225,7 +228,7 @@ class WalmartClient:
         self,
         operation: Operation,
         method: str,
-        path: str,
+        url: URL,
         content: bytes | None,
         deadline: float | None,
         token: str,
@@ -233,15 +236,16 @@ class WalmartClient:
         sent: tuple[dict[str, object] | None, tuple[str, ...]],
     ) -> tuple[Reply | CallError, bool]:
         """One request. The flag: its connection broke."""
-        own = f"WM_SEC.ACCESS_TOKEN: {token}\r\nWM_QOS.CORRELATION_ID: {correlation_id}\r\n"
-        request = self._requests.make(method, path, own, content)
-        guard = SendGuard(self._clock, deadline)
+        headers = self._headers.copy()
+        headers[ACCESS_TOKEN] = token
+        headers[CORRELATION_ID] = correlation_id
+        body = None if content is None else GuardedBody(content, self._clock, deadline)
         subject = sent[1][0] if sent[1] else ""
         report: CallReport | None = None
         ticket = self._begin(operation, subject)
         started = time.perf_counter()
         try:
-            reply = await exchange(self._session, self._requests.origin, request, guard, self._timeout)
+            reply = await exchange(self._session, method, url, headers=headers, body=body, timeout=self._timeout)
             seconds = time.perf_counter() - started
             if isinstance(reply, NoReply):
                 kind = CallKind.UNKNOWN if reply.sent else CallKind.NOT_SENT
@@ -286,12 +290,13 @@ class WalmartClient:
             return answer, False
         finally:
             if report is None:
-                # Cancelled (or a mistake of ours): whoever counts what was begun must hear of its end.
+                # Cancelled (or a mistake of ours): whoever counts what was begun must hear of its end. A body knows
+                # whether it left; a read may have.
                 report = CallReport(
                     self._name,
                     operation,
                     None,
-                    CallKind.UNKNOWN if guard.written else CallKind.NOT_SENT,
+                    CallKind.UNKNOWN if body is None or body.written else CallKind.NOT_SENT,
                     time.perf_counter() - started,
                     correlation_id,
                     subject=subject,

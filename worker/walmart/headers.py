@@ -1,71 +1,46 @@
-"""Requests to Walmart as bytes: what stays the same from call to call is built once, for all accounts alike."""
+"""The headers every request to Walmart carries, built once for all accounts alike."""
 
 from __future__ import annotations
 
-import random
+import uuid
 from functools import lru_cache
 from typing import Final
 
-from yarl import URL
+from multidict import CIMultiDict, CIMultiDictProxy, istr
 
 from worker.settings import AccountSettings
-from worker.walmart.http_session import Origin
 from worker.walmart.markets import MARKETS, SERVICE_NAME, MarketCode
 
-JSON: Final = "application/json"
+ACCESS_TOKEN: Final = istr("WM_SEC.ACCESS_TOKEN")
+CORRELATION_ID: Final = istr("WM_QOS.CORRELATION_ID")
+AUTHORIZATION: Final = istr("Authorization")
+CONTENT_TYPE: Final = istr("Content-Type")
+_JSON: Final = "application/json"
 
-_random: Final = random.SystemRandom()
-_ids: Final = random.Random(_random.getrandbits(256))  # noqa: S311  # ids must differ, not be secret
 
-
-def requests_of(account: AccountSettings, content_type: str = JSON) -> Requests:
-    """Those of an account. Accounts of one address, market and channel share them."""
+def account_headers(account: AccountSettings) -> CIMultiDictProxy[str]:
+    """What stays the same from call to call. Accounts of one market and channel share it."""
     channel = account.channel_type
-    return _requests(
-        account.base_url, account.market, None if channel is None else channel.get_secret_value() or None, content_type
-    )
+    return _headers(account.market, None if channel is None else channel.get_secret_value() or None)
 
 
 @lru_cache(maxsize=64)
-def _requests(base_url: str, market: MarketCode, channel_type: str | None, content_type: str) -> Requests:
-    return Requests(base_url, market, channel_type, content_type)
-
-
-class Requests:
-    """Makes requests to one kind of endpoint. Raises ValueError for a setting that no header may carry."""
-
-    def __init__(self, base_url: str, market: MarketCode, channel_type: str | None, content_type: str) -> None:
-        base = URL(base_url)
-        assert base.raw_host is not None
-        assert base.port is not None
-        self.origin = Origin(base.scheme == "https", base.raw_host, base.port)
-        self._path = base.raw_path.rstrip("/")
-        headers = {
-            "Host": base.host_port_subcomponent or "",
-            "Accept": JSON,
-            "Content-Type": content_type,
-            "User-Agent": "order-sync",
-            "WM_SVC.NAME": SERVICE_NAME,
+def _headers(market: MarketCode, channel_type: str | None) -> CIMultiDictProxy[str]:
+    headers: CIMultiDict[str] = CIMultiDict(
+        {
+            istr("Accept"): _JSON,
+            CONTENT_TYPE: _JSON,
+            istr("User-Agent"): "order-sync",
+            istr("WM_SVC.NAME"): SERVICE_NAME,
         }
-        if channel_type is not None:
-            headers["WM_CONSUMER.CHANNEL.TYPE"] = channel_type
-        headers |= MARKETS[market].headers
-        if not all(value.isprintable() for value in headers.values()):
-            raise ValueError("a header's value has a character that is not printable")
-        self._fixed = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-
-    def make(self, method: str, path: str, own: str, body: bytes | None) -> bytes:
-        """Head and body. `path`: encoded, below the base address. `own`: this request's own headers, as lines.
-
-        `body`: None for a request without one (GET).
-        """
-        if body is None:
-            return f"{method} {self._path}{path} HTTP/1.1\r\n{self._fixed}{own}\r\n".encode()
-        length = f"Content-Length: {len(body)}\r\n\r\n"
-        return f"{method} {self._path}{path} HTTP/1.1\r\n{self._fixed}{own}{length}".encode() + body
+    )
+    if channel_type is not None:
+        headers[istr("WM_CONSUMER.CHANNEL.TYPE")] = channel_type
+    for name, value in MARKETS[market].headers.items():
+        headers[istr(name)] = value
+    return CIMultiDictProxy(headers)
 
 
 def new_correlation_id() -> str:
-    """A fresh one per attempt (UUID, version 4): for tracing; it must never make two attempts look like one."""
-    text = f"{_ids.getrandbits(128):032x}"
-    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}"
+    """A fresh one per attempt: it is for tracing, and must never make two attempts look like one."""
+    return str(uuid.uuid4())

@@ -1,7 +1,7 @@
 """What Walmart's headers say about waiting: `Retry-After`, the replenishment time and the tokens left.
 
 Both spellings seen (`X-Next-Replenishment-Time`, `x-next-replenish-time`) are read, as epoch milliseconds or seconds,
-ISO 8601, HTTP date or plain seconds. Headers come with their names in lower case.
+ISO 8601, HTTP date or plain seconds. Header names count without regard to case.
 
 A moment is one on Walmart's clock. Where that and ours differ, the answer's own `Date` tells by how much: otherwise a
 clock that is a minute late would wait a minute for every token.
@@ -20,9 +20,9 @@ MAX_WAIT_S: Final = 300.0
 
 _ABSURD_S: Final = 7 * 86_400.0
 _LONGEST_TEXT: Final = 100
-_REPLENISH: Final = ("x-next-replenishment-time", "x-next-replenish-time")
-_LEFT: Final = "x-current-token-count"
-_DATE: Final = "date"
+_REPLENISH: Final = ("X-Next-Replenishment-Time", "X-Next-Replenish-Time")
+_LEFT: Final = "X-Current-Token-Count"
+_DATE: Final = "Date"
 _DATE_EXACT_S: Final = 1.0
 """`Date` has whole seconds, and the answer has travelled: a smaller difference says nothing."""
 _DATE_FARTHEST_S: Final = 3_600.0
@@ -35,7 +35,7 @@ def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
     `now`: epoch seconds. Times in the past and absurd ones are ignored.
     """
     theirs = _walmarts_now(headers, now)
-    moments = [_moment(headers.get(name), theirs) for name in ("retry-after", *_REPLENISH)]
+    moments = [_moment(_get(headers, name), theirs) for name in ("Retry-After", *_REPLENISH)]
     waits = [moment - theirs for moment in moments if moment is not None]
     return min(max(waits), MAX_WAIT_S) if waits else None
 
@@ -44,7 +44,7 @@ def replenish_at(headers: Mapping[str, str], now: float) -> float | None:
     """Epoch seconds (on our clock) at which the next call is granted, or None."""
     theirs = _walmarts_now(headers, now)
     for name in _REPLENISH:
-        moment = _moment(headers.get(name), theirs)
+        moment = _moment(_get(headers, name), theirs)
         if moment is not None:
             return now + (moment - theirs)
     return None
@@ -52,7 +52,7 @@ def replenish_at(headers: Mapping[str, str], now: float) -> float | None:
 
 def budget_left(headers: Mapping[str, str]) -> int | None:
     """Calls left in the bucket, or None."""
-    text = headers.get(_LEFT)
+    text = _get(headers, _LEFT)
     if text is None:
         return None
     try:
@@ -62,9 +62,17 @@ def budget_left(headers: Mapping[str, str]) -> int | None:
     return left if 0 <= left < 10**9 else None
 
 
+def _get(headers: Mapping[str, str], name: str) -> str | None:
+    value = headers.get(name)
+    if value is None and isinstance(headers, dict):
+        lower = name.lower()
+        value = next((value for key, value in headers.items() if key.lower() == lower), None)
+    return value
+
+
 def _walmarts_now(headers: Mapping[str, str], now: float) -> float:
     """Epoch seconds on Walmart's clock when it answered; ours, where nothing tells that they differ."""
-    text = headers.get(_DATE)
+    text = _get(headers, _DATE)
     date = _date(text.strip()) if text is not None and len(text) <= _LONGEST_TEXT else None
     if date is None:
         return now

@@ -17,20 +17,21 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
+import aiohttp
 import orjson
 import structlog
+from yarl import URL
 
 from worker.clock import Clock
 from worker.settings import AccountSettings
 from worker.walmart.answer import CallError, CallKind
 from worker.walmart.call_report import CallReport
 from worker.walmart.error_reading import read_error
-from worker.walmart.exchange import CallTimeout, NoReply, exchange
-from worker.walmart.headers import new_correlation_id, requests_of
+from worker.walmart.exchange import NoReply, exchange
+from worker.walmart.guarded_body import GuardedBody
+from worker.walmart.headers import AUTHORIZATION, CONTENT_TYPE, CORRELATION_ID, account_headers, new_correlation_id
 from worker.walmart.hints import budget_left, replenish_at
-from worker.walmart.http_session import HttpSession
 from worker.walmart.scrub import Scrubber
-from worker.walmart.send_guard import SendGuard
 from worker.walmart.token_slots import TokenSlots
 
 log = structlog.get_logger()
@@ -113,10 +114,10 @@ class AccountToken:
 
     def __init__(
         self,
-        session: HttpSession,
+        session: aiohttp.ClientSession,
         account_name: str,
         account: AccountSettings,
-        timeout: CallTimeout,
+        timeout: aiohttp.ClientTimeout,
         clock: Clock,
         report: Callable[[CallReport], None],
         slots: TokenSlots,
@@ -147,7 +148,7 @@ class AccountToken:
     def __repr__(self) -> str:
         return f"AccountToken({self._name!r})"
 
-    def configure(self, account: AccountSettings, timeout: CallTimeout, *, renewed: bool) -> None:
+    def configure(self, account: AccountSettings, timeout: aiohttp.ClientTimeout, *, renewed: bool) -> None:
         """Take new settings of the same key. `renewed`: its secret is another one; earlier failures say nothing of it.
 
         The present token is used until it ends, or is refused.
@@ -274,13 +275,15 @@ class AccountToken:
             message = "no access token, the client secret's file cannot be read or is empty"
             return CallError(CallKind.UNAUTHORIZED, message), None
         correlation_id = new_correlation_id()
-        requests = requests_of(self._account, _FORM)
-        pair = base64.b64encode(f"{self._account.client_id}:{secret}".encode()).decode("ascii")
-        own = f"WM_QOS.CORRELATION_ID: {correlation_id}\r\nAuthorization: Basic {pair}\r\n"
-        request = requests.make("POST", "/v3/token", own, _BODY)
+        headers = account_headers(self._account).copy()
+        headers[CONTENT_TYPE] = _FORM
+        headers[CORRELATION_ID] = correlation_id
+        pair = f"{self._account.client_id}:{secret}".encode()
+        headers[AUTHORIZATION] = "Basic " + base64.b64encode(pair).decode("ascii")
         asked_at, started = self._clock.now(), time.perf_counter()
-        guard = SendGuard(self._clock, None)
-        reply = await exchange(self._session, requests.origin, request, guard, self._timeout)
+        body = GuardedBody(_BODY, self._clock, None)
+        url = URL(self._account.base_url.rstrip("/") + "/v3/token")
+        reply = await exchange(self._session, "POST", url, headers=headers, body=body, timeout=self._timeout)
         seconds = time.perf_counter() - started
         if isinstance(reply, NoReply):
             failure = CallError(CallKind.NOT_SENT, f"no access token, {reply.message}", correlation_id=correlation_id)
@@ -294,7 +297,7 @@ class AccountToken:
                 reply.body if reply.status != 200 else b"",
                 "token",
                 now=asked_at,
-                scrubber=Scrubber(secrets=(secret, pair, *self.secrets())),
+                scrubber=Scrubber(secrets=(secret, headers[AUTHORIZATION][6:], *self.secrets())),
                 correlation_id=correlation_id,
             )
             failed = _at_token_endpoint(told)

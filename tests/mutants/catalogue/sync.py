@@ -172,7 +172,7 @@ SYNC: Final = (
     ),
     Mutant(
         "a_zombie_sends_after_the_deadline",
-        "worker/walmart/send_guard.py",
+        "worker/walmart/guarded_body.py",
         "if self._deadline is not None and self._clock.now() > self._deadline:",
         "if False:",
         _CLIENT,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import aiohttp
 import pytest
 from scripted_server import ScriptedServer, running
 from walmart_bench import Bench, HandClock
 
-from worker.walmart.http_session import HttpSession
+from worker.settings import TimingSettings
 from worker.walmart.session import make_session
 
 
@@ -24,11 +25,11 @@ async def server() -> AsyncIterator[ScriptedServer]:
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[HttpSession]:
-    async with make_session() as session:
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with make_session(TimingSettings()) as session:
         yield session
 
 
 @pytest.fixture
-def bench(server: ScriptedServer, session: HttpSession, clock: HandClock) -> Bench:
+def bench(server: ScriptedServer, session: aiohttp.ClientSession, clock: HandClock) -> Bench:
     return Bench(server, session, clock)

@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from scripted_server import ScriptedServer, Seen, Wire, answer, close, http, raw, silence
 from walmart_bench import NOW, SECRET, HandClock
@@ -14,8 +15,6 @@ from walmart_bench import NOW, SECRET, HandClock
 from worker.settings import AccountSettings
 from worker.walmart.answer import CallError, CallKind
 from worker.walmart.call_report import CallReport
-from worker.walmart.exchange import CallTimeout
-from worker.walmart.http_session import HttpSession
 from worker.walmart.token import IDLE_S, AccountToken
 from worker.walmart.token_slots import TokenSlots
 
@@ -26,7 +25,7 @@ class Tokens:
     def __init__(
         self,
         server: ScriptedServer,
-        session: HttpSession,
+        session: aiohttp.ClientSession,
         clock: HandClock,
         *,
         slots: TokenSlots | None = None,
@@ -37,7 +36,7 @@ class Tokens:
         self.told: list[str] = []
         account.setdefault("client_secret", SECRET)
         settings = AccountSettings.model_validate({"client_id": "id-1", "base_url": server.url, **account})
-        timeout = CallTimeout(total=2, connect=1)
+        timeout = aiohttp.ClientTimeout(total=2, connect=1)
         self.slots = slots or TokenSlots(4)
         self.token = AccountToken(
             session, "main", settings, timeout, clock, self._report, self.slots, watch=self,
@@ -62,7 +61,7 @@ class Tokens:
 
 
 @pytest.fixture
-async def tokens(server: ScriptedServer, session: HttpSession, clock: HandClock) -> Tokens:
+async def tokens(server: ScriptedServer, session: aiohttp.ClientSession, clock: HandClock) -> Tokens:
     return Tokens(server, session, clock)
 
 
@@ -215,7 +214,7 @@ async def test_failures(tokens: Tokens, server: ScriptedServer, step: Any, kind:
 
 
 async def test_timeout(tokens: Tokens, server: ScriptedServer) -> None:
-    tokens.token._timeout = CallTimeout(total=0.1, connect=0.1)
+    tokens.token._timeout = aiohttp.ClientTimeout(total=0.1)
     server.token_steps = [silence]
     assert error_of(await tokens.get()).kind is CallKind.NOT_SENT
 
@@ -263,7 +262,7 @@ async def test_invalidate_only_the_current_one(tokens: Tokens, server: ScriptedS
 
 
 async def test_secret_file_is_read_at_each_request(
-    tmp_path: Path, server: ScriptedServer, session: HttpSession, clock: HandClock
+    tmp_path: Path, server: ScriptedServer, session: aiohttp.ClientSession, clock: HandClock
 ) -> None:
     """Missing and empty files are failures; a rotated secret counts at once."""
     path = tmp_path / "secret"
@@ -287,7 +286,7 @@ async def test_secret_file_is_read_at_each_request(
 
 
 async def test_an_echoed_secret_is_hidden(
-    tmp_path: Path, server: ScriptedServer, session: HttpSession, clock: HandClock
+    tmp_path: Path, server: ScriptedServer, session: aiohttp.ClientSession, clock: HandClock
 ) -> None:
     """Also one from a file, and in the form it was sent in."""
     path = tmp_path / "secret"
@@ -321,7 +320,7 @@ async def test_an_unexpected_exception_is_a_failure_for_all(
 
 
 async def test_renewals_are_spread_over_the_second_half_of_a_tokens_life(
-    server: ScriptedServer, session: HttpSession, clock: HandClock
+    server: ScriptedServer, session: aiohttp.ClientSession, clock: HandClock
 ) -> None:
     """Each at another moment, no tenth of that time with more than its share and half of it again."""
     many = [Tokens(server, session, clock, seed=seed) for seed in range(400)]
@@ -406,13 +405,13 @@ async def test_closing_ends_the_wait_and_gives_the_slot_back(tokens: Tokens, ser
 
 
 async def test_the_wait_for_a_slot_is_no_failure(
-    server: ScriptedServer, session: HttpSession, clock: HandClock
+    server: ScriptedServer, session: aiohttp.ClientSession, clock: HandClock
 ) -> None:
     """It may take longer than a call may: the request's own time begins with the request."""
     slots = TokenSlots(1)
     await slots.take()
     tokens = Tokens(server, session, clock, slots=slots)
-    tokens.token._timeout = CallTimeout(total=0.1, connect=0.1)
+    tokens.token._timeout = aiohttp.ClientTimeout(total=0.1)
     waiting = asyncio.create_task(tokens.get())
     await asyncio.sleep(0.25)
     assert not waiting.done()
@@ -423,7 +422,7 @@ async def test_the_wait_for_a_slot_is_no_failure(
 
 
 async def test_accounts_that_failed_leave_slots_to_the_others(
-    server: ScriptedServer, session: HttpSession, clock: HandClock
+    server: ScriptedServer, session: aiohttp.ClientSession, clock: HandClock
 ) -> None:
     """Ten endpoints hang: two slots of four are theirs, whoever gets none is told at once, and others get tokens."""
     slots = TokenSlots(4)
@@ -453,9 +452,9 @@ async def test_other_settings_count_from_the_next_request_on(
     server.token_steps = [answer(400)]
     await tokens.get()
     account = AccountSettings.model_validate({"client_id": "id-1", "client_secret": "another", "base_url": server.url})
-    tokens.token.configure(account, CallTimeout(total=1, connect=1), renewed=True)
+    tokens.token.configure(account, aiohttp.ClientTimeout(total=1), renewed=True)
     token = await tokens.get()
     assert token == "T2"
     assert server.token_requests[1].headers["authorization"] == "Basic aWQtMTphbm90aGVy"
-    tokens.token.configure(account, CallTimeout(total=1, connect=1), renewed=True)
+    tokens.token.configure(account, aiohttp.ClientTimeout(total=1), renewed=True)
     assert await tokens.get() == token

@@ -7,6 +7,7 @@ import gc
 import tracemalloc
 from typing import Any
 
+import aiohttp
 import pytest
 from scripted_server import ORDER_ID, ScriptedServer, answer, order_json, silence
 from walmart_bench import SECRET, HandClock
@@ -15,7 +16,6 @@ from schemas.walmart.order import Order
 from worker.settings import Settings
 from worker.walmart.accounts import Accounts
 from worker.walmart.call_report import CallReport, Operation
-from worker.walmart.http_session import HttpSession
 from worker.walmart.token import IDLE_S
 
 MOST_BYTES = 1_200
@@ -35,7 +35,7 @@ def settings(server: ScriptedServer, *names: str, limits: dict[str, int] | None 
 
 
 @pytest.fixture
-def accounts(server: ScriptedServer, session: HttpSession, clock: HandClock) -> Accounts:
+def accounts(server: ScriptedServer, session: aiohttp.ClientSession, clock: HandClock) -> Accounts:
     made = Accounts(settings(server, "a", "b"), clock)
     made.connect(session)
     return made
@@ -76,7 +76,7 @@ def test_nothing_is_prepared_before_the_session_is_there(server: ScriptedServer,
 
 
 async def test_each_account_is_named_to_who_counts_its_requests(
-    server: ScriptedServer, session: HttpSession, clock: HandClock
+    server: ScriptedServer, session: aiohttp.ClientSession, clock: HandClock
 ) -> None:
     begun: list[tuple[str, Operation, str]] = []
     reports: list[CallReport] = []
@@ -97,7 +97,7 @@ async def test_each_account_is_named_to_who_counts_its_requests(
 
 
 async def test_all_accounts_share_the_slots_for_tokens(
-    server: ScriptedServer, session: HttpSession, clock: HandClock
+    server: ScriptedServer, session: aiohttp.ClientSession, clock: HandClock
 ) -> None:
     names = [f"m{number}" for number in range(20)]
     accounts = Accounts(settings(server, *names, limits={"max_token_requests": 3}), clock)
@@ -188,7 +188,7 @@ async def test_idle_accounts_are_forgotten_once_their_token_has_ended(
 
 
 async def test_what_an_account_costs_is_bounded_and_given_back(
-    server: ScriptedServer, session: HttpSession, clock: HandClock
+    server: ScriptedServer, session: aiohttp.ClientSession, clock: HandClock
 ) -> None:
     names = [f"merchant-{number}" for number in range(1_000)]
     given = settings(server, *names)

@@ -8,6 +8,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 
 from worker.walmart.answer import CallError, CallKind
 from worker.walmart.call_report import Operation
@@ -37,7 +38,9 @@ def read(
     status: int, body: Any = b"", headers: dict[str, str] | None = None, operation: Operation = "ship"
 ) -> CallError:
     content = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else orjson.dumps(body)
-    return read_error(status, headers or {}, content, operation, now=NOW, scrubber=Scrubber([PO]), correlation_id="c")
+    return read_error(
+        status, CIMultiDict(headers or {}), content, operation, now=NOW, scrubber=Scrubber([PO]), correlation_id="c"
+    )
 
 
 @pytest.mark.parametrize(
@@ -195,7 +198,7 @@ def test_texts_are_scrubbed() -> None:
 
 def test_headers_are_read() -> None:
     assert read(429, b"", {"retry-after": "12"}).retry_after_s == 12
-    assert read(503, b"", {"x-next-replenishment-time": str(int((NOW + 3) * 1_000))}).retry_after_s == 3
+    assert read(503, b"", {"X-NEXT-REPLENISHMENT-TIME": str(int((NOW + 3) * 1_000))}).retry_after_s == 3
 
 
 def _dumped(value: Any) -> bytes:

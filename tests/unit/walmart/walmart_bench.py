@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import aiohttp
 from scripted_server import ScriptedServer
 
 from worker.settings import AccountSettings, TimingSettings
 from worker.walmart.call_report import CallReport, Operation
 from worker.walmart.client import WalmartClient
-from worker.walmart.headers import JSON, Requests
-from worker.walmart.http_session import HttpSession
 
 SECRET = "s3cr3t-Client-Secret-9876"
 NOW = 1_800_000_000.0
@@ -31,7 +30,7 @@ class Bench:
     """Everything a client test needs."""
 
     server: ScriptedServer
-    session: HttpSession
+    session: aiohttp.ClientSession
     clock: HandClock
     reports: list[CallReport] = field(default_factory=list)
     begun: list[tuple[Operation, str]] = field(default_factory=list)
@@ -63,8 +62,3 @@ class Bench:
         assert [report.ticket for report in reports] == list(range(len(self.begun)))
         assert [(report.operation, report.subject) for report in reports] == self.begun
         return reports
-
-
-def move(client: WalmartClient, port: int) -> None:
-    """From now on its calls go there, with the token it has."""
-    client._requests = Requests(f"http://127.0.0.1:{port}", "us", None, JSON)
