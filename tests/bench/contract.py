@@ -18,6 +18,10 @@ effect (`handlers.py`); `calls`: GET and POST to Walmart, for at most `in_flight
 CLIENT_ID: Final = "bench-client"
 CLIENT_SECRET: Final = "bench-secret"
 STORE: Final = "bench"
+PLENTY_PER_MINUTE: Final = 1_000_000.0
+"""Walmart's budget for each kind of call, where none is measured."""
+PLENTY: Final = 999_999
+"""Calls left of it, as every answer tells."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,16 +14,19 @@ import asyncio
 import signal
 import sys
 import time
+from email.utils import formatdate
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 import orjson
 
+from tests.bench.contract import PLENTY
 from tests.bench.faults import THROTTLED, Bucket, Faults
 from tests.bench.traffic import order_template
 
 _HEAD: Final = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: application/json;charset=utf-8\r\nX-Current-Token-Count: 4999\r\n"
-    b"X-Next-Replenishment-Time: 4102444800000\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\nContent-Length: "
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json;charset=utf-8\r\nX-Next-Replenishment-Time: %d\r\n"
+    b"Date: %b\r\nX-Current-Token-Count: %d\r\nContent-Length: %d\r\n\r\n"
 )
 _TOKEN: Final = orjson.dumps({"access_token": "bench-token", "token_type": "Bearer", "expires_in": 900})
 _KEPT_TIMES: Final = 100_000
@@ -72,6 +75,11 @@ class Walmart:
         answer = self.faults.answer(account, order, writes=writes)
         bucket = self._buckets.get(account) if answer == "served" and writes and order is not None else None
         return answer if bucket is None or bucket.grants(time.monotonic()) else THROTTLED
+
+    def left(self, account: str, *, writes: bool) -> int:
+        """Calls left in an account's budget, as the answers tell."""
+        bucket = self._buckets.get(account) if writes else None
+        return PLENTY if bucket is None else int(bucket.left(time.monotonic()))
 
     def note(self, order: str, came: float) -> None:
         """A call that is answered now."""
@@ -170,6 +178,7 @@ class _Connection(asyncio.Protocol):
         if is_token:
             self._answer(_TOKEN)
             return
+        left = walmart.left(account[1:], writes=writes)
         if writes:
             assert action == "shipping", path
             walmart.posts += 1
@@ -178,9 +187,9 @@ class _Connection(asyncio.Protocol):
             walmart.gets += 1
             content = walmart.get(order)
         if walmart.delay_s:
-            self._loop.call_at(came + walmart.delay_s, self._answer, content, order, came)
+            self._loop.call_at(came + walmart.delay_s, self._answer, content, left, order, came)
         else:
-            self._answer(content, order, came)
+            self._answer(content, left, order, came)
 
     def _bench(self, path: str, body: bytes) -> None:
         walmart = self._walmart
@@ -196,14 +205,20 @@ class _Connection(asyncio.Protocol):
             walmart.reset()
             self._answer(b"{}")
 
-    def _answer(self, content: bytes, order: str | None = None, came: float = 0.0) -> None:
+    def _answer(self, content: bytes, left: int = PLENTY, order: str | None = None, came: float = 0.0) -> None:
         if order is not None:
             self._walmart.note(order, came)
-        self._write(_HEAD + str(len(content)).encode() + b"\r\n\r\n" + content)
+        now = time.time()
+        self._write(_HEAD % (now * 1000 + 1, _date(int(now)), left, len(content)) + content)
 
     def _write(self, answer: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(answer)
+
+
+@lru_cache(maxsize=1)
+def _date(now: int) -> bytes:
+    return formatdate(now, usegmt=True).encode()
 
 
 def _content_length(head: bytes) -> int:

@@ -69,9 +69,13 @@ class Bucket:
 
     def grants(self, now: float) -> bool:
         """Take one, if there is one."""
-        self._left = min(self._per_second, self._left + (now - self._at) * self._per_second)
-        self._at = now
-        if self._left < 1:
+        if self.left(now) < 1:
             return False
         self._left -= 1
         return True
+
+    def left(self, now: float) -> float:
+        """What there is."""
+        self._left = min(self._per_second, self._left + (now - self._at) * self._per_second)
+        self._at = now
+        return self._left

@@ -69,16 +69,17 @@ class Merchants:
             if (budget := seller.budgets.get(operation)) is not None
         }
 
-    def settings(self) -> dict[str, dict[str, Any]]:
-        """Settings of a worker for all of them."""
-        return settings_for(self.names, lambda _: self.url)
+    def settings(self, **account: Any) -> dict[str, dict[str, Any]]:
+        """Settings of a worker for all of them. `account`: what else is set for each."""
+        return settings_for(self.names, lambda _: self.url, **account)
 
 
-def settings_for(names: Sequence[str], url_of: Callable[[str], str]) -> dict[str, dict[str, Any]]:
+def settings_for(names: Sequence[str], url_of: Callable[[str], str], **account: Any) -> dict[str, dict[str, Any]]:
     """Accounts with a store each, of the same name."""
     return {
         "accounts": {
-            name: {"client_id": name, "client_secret": CLIENT_SECRET, "base_url": url_of(name)} for name in names
+            name: {"client_id": name, "client_secret": CLIENT_SECRET, "base_url": url_of(name), **account}
+            for name in names
         },
         "stores": {name: {"account": name} for name in names},
     }

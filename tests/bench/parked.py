@@ -33,7 +33,6 @@ ACCOUNT: Final = "main"
 TIMING: Final = {"slo_seconds": 86_400, "probe_seconds": 1}
 BUDGET: Final = 20.0
 """Writes a second that Walmart grants the account at the end: 20 times what it grants in fact."""
-_BUDGET_SETTLES_S: Final = 5.0
 _BUDGET_S: Final = 20.0
 _AT_ONCE: Final = 2_000
 _POLL_S: Final = 0.1
@@ -118,10 +117,10 @@ async def parked(ground: Ground, effort: Effort) -> list[Figure]:
     async with fast_walmart(DELAY_S) as walmart:
         for _ in range(effort.long_runs):
             await walmart.break_(Faults({ACCOUNT: "dead"}))
-            nothing, _ = await _run(ground, walmart, await ground.fresh_topics(), 0)
+            nothing, _ = await _run(ground, effort, walmart, await ground.fresh_topics(), take_up=0)
             topics = await ground.fresh_topics()
             await produce_parked(ground.bootstrap, topics, count)
-            stood, went_on = await _run(ground, walmart, topics, effort.taken_up_events)
+            stood, went_on = await _run(ground, effort, walmart, topics, take_up=effort.taken_up_events)
             assert went_on is not None
             empty.values.append(nothing.memory_mb)
             full.values.append(stood.memory_mb)
@@ -159,7 +158,12 @@ async def parked(ground: Ground, effort: Effort) -> list[Figure]:
 
 
 def _settings(walmart: FastWalmart, port: int) -> dict[str, dict[str, Any]]:
-    account = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "base_url": f"{walmart.url}/{ACCOUNT}"}
+    account = {
+        "client_id": CLIENT_ID,
+        "client_secret": CLIENT_SECRET,
+        "base_url": f"{walmart.url}/{ACCOUNT}",
+        "ship_calls_per_minute": BUDGET * 60,
+    }
     return {
         "accounts": {ACCOUNT: account},
         "stores": {STORE: {"account": ACCOUNT}},
@@ -171,7 +175,7 @@ def _settings(walmart: FastWalmart, port: int) -> dict[str, dict[str, Any]]:
 
 
 async def _run(
-    ground: Ground, walmart: FastWalmart, topics: TopicSettings, take_up: int
+    ground: Ground, effort: Effort, walmart: FastWalmart, topics: TopicSettings, *, take_up: int
 ) -> tuple[_Stand, _TakenUp | None]:
     """Start a worker on these topics; then serve its account until so many parked events are shipped."""
     await walmart.reset()
@@ -189,14 +193,14 @@ async def _run(
         served = time.monotonic()
         first_at = await _until_posts(walmart, process, 1)
         rate, cost = await _rate(walmart, process, take_up)
-        used, refused = await _budget(walmart, process)
+        used, refused = await _budget(walmart, process, effort.budget_settles_seconds)
         return stand, _TakenUp(first_at - served, rate, cost, used, refused)
 
 
-async def _budget(walmart: FastWalmart, process: Child) -> tuple[float, float]:
+async def _budget(walmart: FastWalmart, process: Child, settles_s: float) -> tuple[float, float]:
     """With a small budget: the part of it that is used, and the calls beyond it per one that is served."""
     await walmart.break_(Faults(budgets={ACCOUNT: BUDGET}))
-    await asyncio.sleep(_BUDGET_SETTLES_S)
+    await asyncio.sleep(settles_s)
     first = await walmart.counts()
     await asyncio.sleep(_BUDGET_S)
     last = await walmart.counts()
