@@ -116,8 +116,8 @@ def test_a_fault_meets_its_account_alone_and_is_read_as_what_it_is() -> None:
         assert isinstance(answer, bytes)
         head, _, body = answer.partition(b"\r\n\r\n")
         status, *lines = head.decode().splitlines()
-        headers = dict(line.split(": ") for line in lines)
-        assert int(headers["Content-Length"]) == len(body)
+        headers = dict(line.lower().split(": ") for line in lines)
+        assert int(headers["content-length"]) == len(body)
         error = read_error(int(status.split()[1]), headers, body, "ship", now=time.time())
         assert error.kind is kind
         assert error.retry_after_s == (1.0 if kind is CallKind.THROTTLED else None)
