@@ -17,6 +17,7 @@ from worker.parked.pump import TakenUp
 from worker.retries import Retries
 from worker.settings import Settings
 from worker.telemetry.metrics import Metrics
+from worker.waits import OF_CODE, WaitReason
 from worker.window import Window
 
 _LANE_OVERHEAD_BYTES: Final = 1_500
@@ -105,10 +106,9 @@ class Arrivals:
         delivery.key = taken.key
         delivery.room_place = taken.place
         restore(delivery, about, now, self._settings.timing.read_lag_seconds)
-        if about.state == "waiting" and about.progress is not None and about.progress.parked_at:
-            parked_s = max(0.0, now - about.progress.parked_at)
-            self._metrics.waited.add(parked_s, "budget" if about.code == "throttled" else "parked")
         delivery.only_tell = taken.why == "late"
+        if about.state == "waiting" and about.progress is not None and about.progress.parked_at:
+            self._note_wait(delivery, OF_CODE.get(about.code or "", "retry"), now - about.progress.parked_at)
         entry = self._enter(delivery, f"taken out of the waiting room ({taken.why})")
         if delivery.only_tell or (taken.why == "expired" and self._is_over(delivery, now)):
             self._lanes.evict(entry)
@@ -132,6 +132,11 @@ class Arrivals:
         delivery.known_as = delivery.key
         delivery.waiting_since = now
         delivery.group = self.group(delivery)
+        if delivery.room_place is None:
+            self._note_wait(delivery, "unread", now - delivery.happened_at)
+        # Of its order nobody passes it by, so whoever is here already has his turn first.
+        behind = next(self._lanes.entries_of(delivery.lane), None) is not None
+        delivery.progress.waited.begin("order" if behind else "slots", now)
         delivery.progress.story.add(now, how)
         if delivery.room_place is not None:
             self._taken_up[delivery.group] += 1
@@ -157,6 +162,11 @@ class Arrivals:
         elif entry.group:
             self._prepare(entry.group)
         return entry
+
+    def _note_wait(self, delivery: Delivery, reason: WaitReason, seconds: float) -> None:
+        # Clocks differ: what came before it happened has not waited.
+        delivery.progress.waited.add(reason, max(0.0, seconds))
+        self._metrics.waited.add(max(0.0, seconds), reason)
 
     def group(self, delivery: Delivery) -> str:
         """Whose share of the window it takes: its account's."""

@@ -11,6 +11,7 @@ from worker.intake.consumer import Intake
 from worker.lanes.lanes import Lanes
 from worker.settings import Settings
 from worker.telemetry.metrics import BudgetSeen, EndpointGroup, Metrics
+from worker.waits import MEANINGS, WaitReason
 from worker.walmart.accounts import Accounts
 
 GROUPS_OF_AN_ACCOUNT = 4
@@ -49,6 +50,21 @@ def refresh(
     metrics.lag_seconds.replace(
         {place: 0.0 if since is None else max(0.0, now - since / 1000) for place, since in oldest.items()}
     )
+    metrics.events_waiting.replace(_waiting(lanes))
+
+
+def _waiting(lanes: Lanes[Delivery]) -> dict[tuple[WaitReason], float]:
+    counts: dict[tuple[WaitReason], float] = {(reason,): 0.0 for reason in MEANINGS}
+    for entry in lanes:
+        if entry.running:
+            continue
+        reason = entry.item.progress.waited.reason
+        if entry.held_by is not None:
+            reason = entry.held_by
+        elif entry.before is not None:
+            reason = "order"
+        counts[reason,] += 1
+    return counts
 
 
 def _budgets(lanes: Lanes[Delivery], now: float) -> Iterator[BudgetSeen]:

@@ -30,6 +30,7 @@ from worker.sync.apply import Sync
 from worker.sync.verdict import told
 from worker.telemetry.logs import log_again, log_verdict
 from worker.telemetry.metrics import Metrics
+from worker.waits import OF_CODE, WaitReason
 
 log = structlog.get_logger()
 
@@ -46,6 +47,13 @@ _HOLDS: dict[Hold, str] = {
     "shut": "paused",
     "slots": "as many events of its account were in flight as may be",
 }
+_AFTER: dict[Trouble, WaitReason] = {
+    Trouble.THROTTLED: "slow",
+    # The gates tell how long.
+    Trouble.BUDGET: "slots",
+    Trouble.SHIPMENTS: "shipments",
+}
+"""What an event waits for after such a try, where no gate holds it; after any other it is between tries."""
 _BEHIND = Failure("not_started", "waits behind an earlier event of its order")
 _NOT_STARTED = Failure("not_started", "waits for its turn: a pause, or events of its order before it")
 
@@ -121,12 +129,19 @@ class Handling:
         budget = seconds.get("budget", 0.0) + seconds.get("slow", 0.0)
         delivery.progress.waited_budget_s += budget
         for why, passed in seconds.items():
+            delivery.progress.waited.at_gate(why, passed)
             self._metrics.waited.add(passed, why)
             if passed >= _WORTH_TELLING_S:
                 delivery.progress.story.add(self._clock.now(), f"waited {passed:.1f} s: {_HOLDS[why]}")
 
+    def _has_its_turn(self, delivery: Delivery) -> None:
+        waited = delivery.progress.waited
+        if (seconds := waited.end(self._clock.now())) > 0:
+            self._metrics.waited.add(seconds, waited.reason)
+
     async def attempt(self, delivery: Delivery) -> Result:
         """Try to make Walmart agree with the event. Never raises but when cancelled."""
+        self._has_its_turn(delivery)
         early = self._early(delivery)
         if early is not None:
             return early
@@ -141,7 +156,9 @@ class Handling:
         except Exception as error:  # noqa: BLE001  # becomes an `internal` verdict
             return self._bug(delivery, error)
         # Inventory updates wait within the turn.
-        self._metrics.waited.add(max(0.0, progress.waited_budget_s - waited_before), "budget")
+        within = max(0.0, progress.waited_budget_s - waited_before)
+        progress.waited.add("budget", within)
+        self._metrics.waited.add(within, "budget")
         if self._internal_errors:
             self._internal_errors = 0
             self._bugs(0)
@@ -149,6 +166,7 @@ class Handling:
 
     def evicted(self, delivery: Delivery) -> Result:
         """A turn without an attempt: it waited too long, its account holds too much, or its time is over."""
+        self._has_its_turn(delivery)
         if delivery.only_tell:
             # As it was: a paused one's time must go on not to count.
             why = delivery.last_again.failure if delivery.last_again is not None else _held(delivery.room_code)
@@ -255,8 +273,6 @@ class Handling:
             progress.waited_retry_s += delay
         elif not next_try.park:  # what is parked is told how long that was when it is taken up
             progress.waited_budget_s += delay
-        if not next_try.park:
-            self._metrics.waited.add(delay, "slow" if throttled else "retry")
         self._metrics.retries.inc(again.trouble.value)
         delivery.last_again = again
         delivery.next_try = next_try.parked_until
@@ -267,6 +283,7 @@ class Handling:
             delivery.next_try = 0.0 if held else next_try.parked_until
             return await self._park(delivery, Park(again.failure, delivery.next_try))
         progress.story.add(now, "waits for its account's budget" if for_budget else f"waits {delay:.1f} s")
+        progress.waited.begin(_AFTER.get(again.trouble, "retry"), now)
         account = self._account_now(delivery)
         behind = (call_gate(account, again.call),) if again.call is not None and account is not None else ()
         return Retry(at=next_try.at, lets_pass=again.trouble is Trouble.SHIPMENTS, behind=behind)
@@ -275,7 +292,9 @@ class Handling:
         if delivery.room_place is None and self._room.is_full and not park.behind:
             # What lies in the topic already may always be written again. One that stands behind a parked event may
             # join it: in its lane that one could never have its turn. (Nothing is read meanwhile.)
-            return Retry(at=self._clock.now() + _FULL_S, lets_pass=park.why.code == "waiting_for_shipments")
+            now = self._clock.now()
+            delivery.progress.waited.begin(OF_CODE.get(park.why.code, "retry"), now)
+            return Retry(at=now + _FULL_S, lets_pass=park.why.code == "waiting_for_shipments")
         now = self._clock.now()
         late = now - delivery.happened_at >= self._settings.timing.slo_seconds
         if late and not delivery.told_retrying:

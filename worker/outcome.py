@@ -15,6 +15,7 @@ from typing import Any, Literal
 from schemas.results import Effect, InventoryState, LineState, Operation, WalmartStatus
 from worker.errors import Failure
 from worker.story import Story
+from worker.waits import Waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +207,8 @@ class Progress:
     """Calls to Walmart made for this event."""
     correlation_id: str | None = None
     """Of the latest call."""
+    waited: Waits = field(default_factory=Waits)
+    """In this process; what is parked is counted when it comes back. For metrics."""
     waited_budget_s: float = 0.0
     waited_retry_s: float = 0.0
     paused_s: float = 0.0

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from schemas.carried import NOTHING
 from schemas.cloudevents import CloudEvent, to_headers_binary, to_value
 from schemas.deadletter import DeadLetterHeaders
 from schemas.events import ORDER_SHIPPED_TYPE
 from worker.app import Worker
 from worker.delivery import Delivery, Place, Record
 from worker.gatekeeper import account_gate, call_gate
-from worker.parked.carried import carry
 from worker.parked.pump import TakenUp
 from worker.settings import Settings
 
@@ -100,21 +101,6 @@ def test_what_is_taken_up_for_its_turn_stays_behind_an_event_that_leaves() -> No
     assert [entry.evicted for entry in lanes] == [True, False, True]
 
 
-@pytest.mark.parametrize(("code", "reason"), [("throttled", "budget"), ("walmart_unavailable", "parked")])
-def test_how_long_it_was_parked_is_counted_when_it_is_taken_up(code: str, reason: str) -> None:
-    world = World()
-    parked = world.accept(0)
-    began = world.worker.clock.now() - 100
-    about = DeadLetterHeaders(
-        state="waiting", code=code, first_seen=began, order="PO1", store="us", progress=carry(parked, began)
-    )
-    world.arrivals.take_up(TakenUp(parked.record._replace(offset=1), about, Place(0, 9), "k", "turn"), 0)
-    waited = world.worker.metrics.value("event_waited_seconds_total", reason=reason)
-    assert waited == pytest.approx(100, abs=5)
-    delivery = list(world.worker._lanes)[-1].item
-    assert delivery.progress.waited_budget_s == pytest.approx(100 if reason == "budget" else 0, abs=5)
-
-
 def test_a_shipment_of_the_order_is_seen_while_it_is_in_memory() -> None:
     world = World()
     asking = Record(SETTINGS.topics.order_cancelled, 0, 0, 0, b"PO1", b"{}", ())
@@ -136,3 +122,50 @@ def test_what_could_not_be_read_is_seen_by_its_key() -> None:
     world.arrivals.forget(broken)
     world.worker._lanes.settle(next(iter(world.worker._lanes)))
     assert not world.arrivals.in_memory(asking, "PO1")
+
+
+def test_how_long_an_event_lay_in_kafka_and_whom_it_waits_behind_is_noted() -> None:
+    world = World()
+    world.worker.clock.now = lambda: NOW + 70
+    first, second, other = world.accept(0), world.accept(1), world.accept(2, "PO2")
+    assert [one.progress.waited.seconds for one in (first, second, other)] == [{"unread": 70}] * 3
+    assert [one.progress.waited.reason for one in (first, second, other)] == ["slots", "order", "slots"]
+    assert world.worker.metrics.value("event_waited_seconds_total", reason="unread") == 210
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("throttled", "budget"),
+        ("paused", "shut"),
+        ("credentials_rejected", "closed"),
+        ("waiting_for_shipments", "shipments"),
+        ("not_started", "order"),
+        ("order_not_found", "retry"),
+        (None, "retry"),
+    ],
+)
+def test_the_time_it_was_parked_counts_for_what_it_was_parked_for(code: str | None, reason: str) -> None:
+    world = World()
+    world.worker.clock.now = lambda: NOW + 500
+    record = world.accept(0).record
+    about = DeadLetterHeaders(
+        state="waiting", code=code, first_seen=NOW, order="PO9", store="us",
+        progress=replace(NOTHING, parked_at=NOW + 100),
+    )  # fmt: skip
+    world.arrivals.take_up(TakenUp(record._replace(offset=1), about, Place(0, 9), "k", "turn"), 0)
+    taken = list(world.worker._lanes)[-1].item
+    assert taken.progress.waited.seconds == {reason: 400}, "and it was read long ago"
+    assert world.worker.metrics.value("event_waited_seconds_total", reason=reason) == 400
+
+
+def test_an_account_is_prepared_for_events_that_may_have_a_turn() -> None:
+    world = World()
+    prepared: list[str] = []
+    world.arrivals._prepare = prepared.append
+    world.accept(0)
+    assert prepared == ["main"]
+    world.accept(1, value=b"{")
+    world.gates.shut(account_gate("main"), "paused")
+    world.accept(2)
+    assert prepared == ["main"], "what cannot be read has none, what is paused needs none"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -14,16 +14,17 @@ from schemas.events import ORDER_SHIPPED_TYPE
 from worker.delivery import Delivery, Event, Place, Record
 from worker.errors import Failure
 from worker.gatekeeper import Gatekeeper, account_gate
-from worker.handling import Elsewhere, Handling, Park
+from worker.handling import _HOLDS, Elsewhere, Handling, Park
 from worker.intake.decode import Decoder
 from worker.intake.intents import FoundIntent
 from worker.kafka import NotPublishedError
 from worker.lanes.engine import Retry
-from worker.lanes.gates import Gates
+from worker.lanes.gates import Gates, Hold
 from worker.outcome import Again, ConfirmedUnits, Outcome, Progress, Trouble, Unsettled, Verdict
 from worker.retries import Retries
 from worker.settings import Settings
 from worker.telemetry.metrics import Metrics
+from worker.waits import MEANINGS
 
 NOW = 1_795_000_000.0
 SETTINGS = Settings.model_validate(
@@ -217,10 +218,11 @@ async def test_each_trouble_waits_in_its_own_way() -> None:
     assert waits[Trouble.THROTTLED][2].waited_budget_s >= 20
     assert waits[Trouble.UNKNOWN][0] == pytest.approx(3)
     assert waits[Trouble.UNKNOWN][2].waited_retry_s == pytest.approx(3)
-    told = {why: world.metrics.value("event_waited_seconds_total", reason=why) for why in ("budget", "slow", "retry")}
-    assert told["budget"] == 0
-    assert told["slow"] == waits[Trouble.THROTTLED][2].waited_budget_s
-    assert told["retry"] == pytest.approx(sum(progress.waited_retry_s for _, _, progress in waits.values()))
+    reasons = {trouble: progress.waited.reason for trouble, (_, _, progress) in waits.items()}
+    assert reasons == {
+        Trouble.CREDENTIALS: "retry", Trouble.SHIPMENTS: "shipments",
+        Trouble.THROTTLED: "slow", Trouble.UNKNOWN: "retry",
+    }  # fmt: skip
 
 
 async def test_a_429_that_parks_is_not_counted_twice() -> None:
@@ -523,3 +525,26 @@ async def test_the_story_tells_the_way_of_an_event() -> None:
     told = [what for _, what in one.progress.story.steps()]
     assert told[0].startswith("waits 0.0")
     assert "applied" in told[-1]
+
+
+async def test_each_wait_is_counted_by_its_reason_when_it_is_over() -> None:
+    world, one = World(), delivery()
+    one.progress.waited.begin("slots", NOW)
+    world.clock.time = NOW + 10
+    world.handling.waited(one, {"budget": 4.0, "slow": 1.0, "closed": 2.0})
+    world.rooms.outcome = again(Trouble.NOT_SENT)
+    assert await world.turn(one) is not None
+    world.clock.time = NOW + 40
+    world.rooms.outcome = again(Trouble.SHIPMENTS)
+    assert await world.turn(one) is not None
+    world.clock.time = NOW + 55
+    assert isinstance(world.handling.evicted(one), Park)
+    counted = {reason: world.metrics.value("event_waited_seconds_total", reason=reason) for reason in MEANINGS}
+    assert {reason: seconds for reason, seconds in counted.items() if seconds} == {
+        "slots": 3, "budget": 4, "slow": 1, "closed": 2, "retry": 30, "shipments": 15,
+    }  # fmt: skip
+    assert one.progress.waited_budget_s == 5
+
+
+def test_reasons_are_known_for_whatever_a_gate_holds() -> None:
+    assert set(_HOLDS) == set(get_args(Hold))

@@ -13,10 +13,11 @@ from typing import Protocol
 from worker.clock import Clock
 from worker.delivery import Delivery, Place
 from worker.errors import Failure
-from worker.outcome import Again, Verdict
+from worker.outcome import Again, Trouble, Verdict
 from worker.report import result
 from worker.report.publisher import Publisher
 from worker.telemetry.metrics import Metrics
+from worker.waits import OF_CODE, Cause
 
 
 class WaitingRoom(Protocol):
@@ -71,11 +72,12 @@ class Report:
         elif not failed and not verdict.observed:
             await self._room.settle(delivery)
         # Counted once everything is durable: what was not is concluded again.
+        progress, latency = delivery.progress, settled_at - delivery.happened_at
         self._metrics.settled(
             verdict,
-            latency_seconds=settled_at - delivery.happened_at,
-            calls=delivery.progress.calls,
-            waited_budget_seconds=delivery.progress.waited_budget_s,
+            latency_seconds=latency,
+            calls=progress.calls,
+            late_because=progress.waited.cause(latency, self._metrics.slo_seconds, budget_s=progress.waited_budget_s),
             counts_for_slo=delivery.replay_number == 0 and not delivery.told_retrying,
         )
         if failed and verdict.failure is not None:
@@ -84,12 +86,13 @@ class Report:
 
     async def still_retrying(self, delivery: Delivery, again: Again, *, account: str | None) -> None:
         """Publish the one `retrying` result of an event. Raises NotPublishedError."""
-        message = result.of_retrying(delivery, again, account=account, now=self._clock.now())
+        now = self._clock.now()
+        message = result.of_retrying(delivery, again, account=account, now=now)
         await self._send(delivery, result.encode(message), result.headers(message))
         self._metrics.still_retrying(
             again,
             effect=message["effect"],
-            waited_budget_seconds=delivery.progress.waited_budget_s,
+            late_because=_held_because(delivery, again, now, self._metrics.slo_seconds),
             counts_for_slo=delivery.replay_number == 0,
         )
 
@@ -106,6 +109,17 @@ class Report:
         key = delivery.envelope.order.encode() if delivery.envelope.order else delivery.record.key
         await self._publisher.send(self._results_topic, key=key, value=value, headers=headers)
         self._metrics.publish_seconds.observe(asyncio.get_running_loop().time() - started, self._results_topic)
+
+
+def _held_because(delivery: Delivery, again: Again, now: float, slo_seconds: float) -> Cause:
+    """Why an event is late that still waits."""
+    if again.trouble in (Trouble.THROTTLED, Trouble.BUDGET):
+        return "budget"
+    progress, code = delivery.progress, again.failure.code
+    held_by = progress.waited.reason if code == "not_started" else OF_CODE.get(code, "retry")
+    return progress.waited.cause(
+        now - delivery.happened_at, slo_seconds, budget_s=progress.waited_budget_s, now=now, held_by=held_by
+    )
 
 
 def _stays_dead(delivery: Delivery) -> bool:

@@ -5,7 +5,7 @@ typed and positional. What is told in several metrics at once has a method, so t
 
     metrics = Metrics(slo_seconds=settings.timing.slo_seconds, accounts=settings.accounts, topics=(...))
     metrics.events_received.add(3, "commerce.order-shipped.v1")
-    metrics.settled(verdict, latency_seconds=2.0, calls=3, waited_budget_seconds=0.0, counts_for_slo=True)
+    metrics.settled(verdict, latency_seconds=2.0, calls=3, late_because="budget", counts_for_slo=True)
     metrics.commit("committed", 0.003)
     metrics.call("main", "ship", "ok", 0.21)
     metrics.lag_records.set(12, "commerce.order-shipped.v1", 3)      # .forget(topic, partition) when it is given away
@@ -34,6 +34,7 @@ from worker.errors import ERRORS
 from worker.outcome import WARNINGS, Again, Trouble, Verdict
 from worker.telemetry.account_names import AccountLabel, AccountNames
 from worker.telemetry.instruments import NONE, Definition, Label, Registry, labels
+from worker.waits import MEANINGS, Cause, WaitReason
 
 PREFIX = "order_sync_"
 
@@ -43,8 +44,6 @@ CallOutcome = Literal["ok", "not_sent", "unauthorized", "throttled", "refused", 
 CommitOutcome = Literal["committed", "refused", "failed"]
 FenceOutcome = Literal["taken", "refused", "not_owner"]
 Slo = Literal["good", "bad"]
-SloCause = Literal["failed", "budget", "late"]
-WaitReason = Literal["budget", "slow", "starting", "closed", "shut", "slots", "retry", "parked"]
 GateState = Literal["open", "slow", "closed", "shut"]
 RoomState = Literal["dead", "waiting", "replay"]
 Reload = Literal["applied", "refused", "failed"]
@@ -68,17 +67,14 @@ CODE_OR_NONE: Label[str | None] = Label("code", "code of worker/ERRORS.md; none:
 WARNING: Label[str] = Label("code", "warning code of worker/ERRORS.md", tuple(WARNINGS))
 TROUBLE: Label[str] = Label("trouble", "why it is tried again", _TROUBLES)
 SLO: Label[Slo] = Label("slo", "good: succeeded within the SLO time", get_args(Slo))
-CAUSE: Label[SloCause] = Label(
+CAUSE: Label[Cause] = Label(
     "cause",
-    "failed; budget: in time but for the waits for Walmart's call budget, or still waiting for it; late: the rest",
-    get_args(SloCause),
+    "failed; budget: in time but for the waits for Walmart's call budget; calls: its calls took that long; "
+    "else what it waited for longest, as in `reason`",
+    get_args(Cause),
 )
 WAIT: Label[WaitReason] = Label(
-    "reason",
-    "budget: for a call that the account's budget has left; slow: after a 429, as long as told; starting: for its "
-    "account's first token; closed: its gate was; shut: paused; slots: as many of its account were in flight as may; "
-    "retry: between tries; parked: in the dead-letter topic (for the budget: budget)",
-    get_args(WaitReason),
+    "reason", "; ".join(f"{reason}: {meaning}" for reason, meaning in MEANINGS.items()), get_args(WaitReason)
 )
 CALL: Label[CallName] = Label("operation", "the call", get_args(CallName))
 GROUP: Label[EndpointGroup] = Label(
@@ -173,9 +169,12 @@ class Metrics:
         self.slo_missed = counter("slo_missed_total", "The bad ones of slo_events_total by cause.", labels(CAUSE))
         self.waited = counter(
             "event_waited_seconds_total",
-            "Seconds that events waited, told with their next turn. Its rate is how many wait at a time.",
+            "Seconds that events waited, counted when each wait is over (what is parked: when it is taken up).",
             labels(WAIT),
             unit="seconds",
+        )
+        self.events_waiting = gauge(
+            "events_waiting", "Events in memory that wait, by what holds them.", labels(WAIT), unit="events"
         )
         self.warnings = counter("warnings_total", "Warnings in results.", labels(WARNING))
         self.retries = counter("retries_total", "Tries that ended in another try.", labels(TROUBLE))
@@ -381,7 +380,7 @@ class Metrics:
         *,
         latency_seconds: float,
         calls: int,
-        waited_budget_seconds: float = 0.0,
+        late_because: Cause = "calls",
         counts_for_slo: bool,
     ) -> None:
         """An event's final result is acknowledged.
@@ -390,7 +389,7 @@ class Metrics:
             verdict: Its outcome.
             latency_seconds: From the event's own time to the result (a clock that is ahead may make it negative).
             calls: Calls to Walmart it took.
-            waited_budget_seconds: Seconds it waited for Walmart's call budget.
+            late_because: What made it late, if it is.
             counts_for_slo: First delivery, and `still_retrying` was not told before (that counted it already).
         """
         latency = max(0.0, latency_seconds)
@@ -406,18 +405,15 @@ class Metrics:
             elif latency <= self.slo_seconds:
                 self.slo_events.inc("good")
             else:
-                self._missed("budget" if latency - waited_budget_seconds <= self.slo_seconds else "late")
+                self._missed(late_because)
 
     def still_retrying(
-        self, again: Again, *, effect: Effect, waited_budget_seconds: float = 0.0, counts_for_slo: bool
+        self, again: Again, *, effect: Effect, late_because: Cause = "retry", counts_for_slo: bool
     ) -> None:
         """A `retrying` result is acknowledged: the event is not settled after the SLO time, which makes it bad now."""
         self.results.inc(again.operation, "retrying", effect, again.failure.code)
         if counts_for_slo:
-            # One that waits for something else now has a short wait for the budget behind it, too, most of the time.
-            for_budget = again.trouble in (Trouble.THROTTLED, Trouble.BUDGET)
-            for_budget = for_budget or waited_budget_seconds >= self.slo_seconds / 2
-            self._missed("budget" if for_budget else "late")
+            self._missed(late_because)
 
     def call(self, account: str, name: CallName, outcome: CallOutcome, seconds: float) -> None:
         """One call to Walmart ended."""
@@ -463,7 +459,7 @@ class Metrics:
         self.commits.inc(outcome)
         self.commit_seconds.observe(seconds)
 
-    def _missed(self, cause: SloCause) -> None:
+    def _missed(self, cause: Cause) -> None:
         self.slo_events.inc("bad")
         self.slo_missed.inc(cause)
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from tests.unit.parked.parked_world import FixedClock, delivery
+from tests.unit.parked.parked_world import NOW, FixedClock, delivery
 from worker.delivery import Delivery, Place
 from worker.errors import Failure
 from worker.kafka import NotPublishedError
-from worker.outcome import Verdict
+from worker.outcome import Again, Trouble, Verdict
 from worker.report.report import Report
 from worker.telemetry.metrics import Metrics
 
@@ -112,3 +112,34 @@ async def test_what_had_sent_something_before_observe_mode_is_not_forgotten() ->
     one.progress.applied = True
     await world.report.conclude(one, Verdict("ship", "applied", observed=True), account="main")
     assert world.writes.done == ["result", "dead"]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code", "cause"),
+    [
+        (Trouble.BUDGET, "throttled", "budget"),
+        (Trouble.THROTTLED, "throttled", "budget"),
+        (Trouble.OURS, "credentials_rejected", "closed"),
+        (Trouble.OURS, "paused", "shut"),
+        (Trouble.OURS, "not_started", "slots"),
+        (Trouble.UNKNOWN, "outcome_unknown", "retry"),
+    ],
+)
+async def test_an_event_that_is_late_and_waits_on_is_late_for_what_holds_it(
+    trouble: Trouble, code: str, cause: str
+) -> None:
+    world, one = World(), delivery()
+    one.progress.waited.add("retry", 10)
+    one.progress.waited.begin("slots", NOW - 290)
+    await world.report.still_retrying(one, Again(trouble, Failure(code, "it waits")), account="main")
+    assert world.metrics.value("slo_missed_total", cause=cause) == 1
+
+
+async def test_an_event_that_was_late_is_late_for_what_it_waited_for() -> None:
+    world, one = World(), delivery(at=NOW - 1_000)
+    one.progress.waited.add("unread", 990)
+    await world.report.conclude(one, DONE, account="main")
+    assert world.metrics.value("slo_missed_total", cause="unread") == 1
+    one.progress.waited_budget_s = 800
+    await world.report.conclude(one, DONE, account="main")
+    assert world.metrics.value("slo_missed_total", cause="budget") == 1
