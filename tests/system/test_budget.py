@@ -92,7 +92,8 @@ async def test_a_backlog_is_late_for_the_budget_and_says_so_everywhere(rationed:
 
     after = samples(await stage.metrics(worker))
     assert after["slo_missed_total", "budget"] >= len(late)
-    assert after["slo_missed_total", "late"] <= 1, "the old one was late when it came"
+    other = sum(value for (name, *cause), value in after.items() if name == "slo_missed_total" and cause != ["budget"])
+    assert other <= 1, "the old one was late when it came"
     assert after["event_waited_seconds_total", "budget"] > sum(result.waited.budget for result in late) - 1
     assert after["event_waited_seconds_total", "slow"] == 0
     assert after["budget_calls_total", "main", "ship"] == ORDERS + 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import runpy
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -17,11 +19,49 @@ DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 LOCKS = sorted((DEPLOY / "requirements").glob("*.txt"))
 
 
-def test_the_compose_files_worker_has_valid_settings() -> None:
-    secret = re.search(r"(ORDER_SYNC_\w+): (\S+)", (DEPLOY / "compose.yaml").read_text())
+COMPOSE = (DEPLOY / "compose.yaml").read_text()
+
+
+def workers() -> dict[str, str]:
+    """Name and text of the services that are workers."""
+    services = re.split(r"^  ([\w-]+):\n", COMPOSE.partition("\nservices:\n")[2], flags=re.MULTILINE)
+    found = dict(zip(services[1::2], services[2::2], strict=True))
+    return {name: text for name, text in found.items() if "<<: *worker\n" in text}
+
+
+def test_the_compose_files_workers_have_valid_settings_and_differ_in_instance_id_and_port() -> None:
+    secret = re.search(r"(ORDER_SYNC_ACCOUNTS\w+): (\S+)", COMPOSE)
     assert secret is not None
-    loaded = load(DEPLOY / "compose" / "order-sync.toml", {secret[1]: secret[2]})
-    assert isinstance(loaded, Settings), loaded
+    ids, ports = set(), set()
+    for text in workers().values():
+        own = dict(re.findall(r"(ORDER_SYNC_\w+): (\S+)", text))
+        loaded = load(DEPLOY / "compose" / "order-sync.toml", {secret[1]: secret[2], **own})
+        assert isinstance(loaded, Settings), loaded
+        assert "<<: *worker-environment" in text, "or the secret would be missing"
+        ids.add(loaded.kafka.group_instance_id)
+        (port,) = re.findall(r"127\.0\.0\.1:(\d+):(\d+)", text)
+        assert int(port[1]) == loaded.http.port
+        ports.add(port[0])
+    assert ids == {"worker-1", "worker-2"}
+    assert len(ports) == len(ids)
+
+
+def test_the_compose_files_workers_have_as_many_partitions_each() -> None:
+    (partitions,) = re.findall(r'"--partitions", "(\d+)"', COMPOSE)
+    assert int(partitions) % len(workers()) == 0
+
+
+@pytest.mark.skipif(shutil.which("docker-compose") is None, reason="there is no docker-compose here")
+def test_docker_compose_reads_the_file(tmp_path: Path) -> None:
+    """Docker-compose 1 does not know the first line, `name:`."""
+    file = tmp_path / "compose.yaml"
+    file.write_text(re.sub(r"^name: .*\n", "", COMPOSE, flags=re.MULTILINE))
+    read = subprocess.run(
+        ["docker-compose", "-f", str(file), "config"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert read.returncode == 0, read.stderr
+    assert read.stdout.count("ORDER_SYNC_ACCOUNTS__SANDBOX__CLIENT_SECRET: sandbox-secret") == 2
+    assert read.stdout.count("ORDER_SYNC_KAFKA__GROUP_INSTANCE_ID: worker-") == 2
 
 
 def test_the_example_is_valid_with_everything_commented_in(tmp_path: Path) -> None:
