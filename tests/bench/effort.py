@@ -30,7 +30,7 @@ class Effort:
     parked_events: int
     taken_up_events: int
     budget_settles_seconds: float
-    """From plenty to a small budget, in `parked`: what was believed of the large one is forgotten."""
+    """In `parked`: its bucket is full at first."""
     budget_accounts: int
     budget_speed_up: float
     """Times 60 calls a minute."""
@@ -58,7 +58,7 @@ FULL: Final = Effort(
     lanes_events=100_000,
     parked_events=100_000,
     taken_up_events=12_000,
-    budget_settles_seconds=60,
+    budget_settles_seconds=15,
     budget_accounts=50,
     budget_speed_up=10,
     budget_warm_up_seconds=15,
@@ -80,7 +80,7 @@ QUICK: Final = Effort(
     lanes_events=10_000,
     parked_events=5_000,
     taken_up_events=1_000,
-    budget_settles_seconds=5,
+    budget_settles_seconds=8,
     budget_accounts=5,
     budget_speed_up=10,
     budget_warm_up_seconds=4,

@@ -21,7 +21,7 @@ from typing import Any, Final, Literal
 import orjson
 
 from tests.bench.contract import PLENTY
-from tests.bench.faults import THROTTLED, Bucket, Faults
+from tests.bench.faults import HOLDS, THROTTLED, Bucket, Faults
 from tests.bench.traffic import order_template
 
 _HEAD: Final = (
@@ -68,7 +68,7 @@ class Walmart:
         """Have these faults from now on."""
         now = time.monotonic()
         self.faults = faults
-        self._buckets = {account: Bucket(budget, now) for account, budget in faults.budgets.items()}
+        self._buckets = {account: Bucket(budget, HOLDS, now) for account, budget in faults.budgets.items()}
 
     def refusal(self, account: str, order: str | None, *, writes: bool) -> bytes | Literal["served"] | None:
         """The answer to a call that is not served; None: there is none, ever."""

@@ -7,6 +7,9 @@ from typing import Final, Literal
 
 import orjson
 
+HOLDS: Final = 60.0
+"""Writes at once that a full bucket grants, as many as Walmart's 60 a minute."""
+
 AccountFault = Literal["throttled", "dead", "hangs", "refuses"]
 """`throttled`: 429 for every write; `dead`: 401 for everything, the token too; `hangs`: the token is given, nothing
 else is ever answered; `refuses`: nobody listens at the side door, and its connections are gone (whose account this is
@@ -22,7 +25,7 @@ class Faults:
     stuck: list[str] = field(default_factory=list)
     """Orders that cannot be read: 500."""
     budgets: dict[str, float] = field(default_factory=dict)
-    """Account -> writes a second, granted one by one; beyond it 429."""
+    """Account -> writes a second, granted one by one; beyond it, and what its bucket holds, 429."""
 
     @property
     def side_door_closed(self) -> bool:
@@ -60,11 +63,11 @@ _BROKEN: Final = _error(b"500 Internal Server Error", "SYSTEM_ERROR.GMP_ORDER_AP
 
 
 class Bucket:
-    """One account's budget: a second's worth may be saved up. Pure, the time is passed in."""
+    """One account's budget, which holds `size` calls at most. Pure, the time is passed in."""
 
-    def __init__(self, per_second: float, now: float) -> None:
+    def __init__(self, per_second: float, size: float, now: float) -> None:
         self._per_second = per_second
-        self._left = per_second
+        self._left = self._size = size
         self._at = now
 
     def grants(self, now: float) -> bool:
@@ -76,6 +79,6 @@ class Bucket:
 
     def left(self, now: float) -> float:
         """What there is."""
-        self._left = min(self._per_second, self._left + (now - self._at) * self._per_second)
+        self._left = min(self._size, self._left + (now - self._at) * self._per_second)
         self._at = now
         return self._left

@@ -48,7 +48,7 @@ MEASUREMENTS: Final[dict[str, Measurement]] = {
     "calls": Measurement(calls, 1),
     "latency": Measurement(latency, 2),
     "memory": Measurement(memory, 11, reads_backlog=True),
-    "parked": Measurement(parked, 9),
+    "parked": Measurement(parked, 7),
     "lanes": Measurement(lanes, 1),
 }
 """By name. Whoever adds one writes a function `(ground, effort) -> figures` in a file of its own, and a line here."""

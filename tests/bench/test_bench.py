@@ -14,9 +14,9 @@ from schemas import deadletter
 from schemas.events import OrderShipped
 from schemas.walmart.order import read_order
 from tests.bench import isolation
-from tests.bench.contract import STORE, Task
+from tests.bench.contract import PLENTY, STORE, Task
 from tests.bench.fast_walmart import Door, Walmart
-from tests.bench.faults import THROTTLED, Bucket, Faults
+from tests.bench.faults import HOLDS, THROTTLED, Bucket, Faults
 from tests.bench.figures import Figure, aims, percentile, ratio, to_json
 from tests.bench.flood import Flood
 from tests.bench.lanes_runner import IN_FLIGHT, Drive, Mode, gates_of
@@ -159,7 +159,7 @@ def test_clean_runs_before_and_after_make_one() -> None:
 
 
 def test_a_budget_is_granted_one_by_one() -> None:
-    bucket = Bucket(2.0, now=100.0)
+    bucket = Bucket(2.0, size=2.0, now=100.0)
     assert [bucket.grants(100.0) for _ in range(3)] == [True, True, False]
     assert not bucket.grants(100.4)
     assert bucket.grants(100.5)
@@ -168,7 +168,10 @@ def test_a_budget_is_granted_one_by_one() -> None:
     walmart = Walmart(0)
     walmart.break_(Faults(budgets={"a": 1.0}))
     assert walmart.refusal("a", "1", writes=False) == "served"
-    assert walmart.refusal("a", "1", writes=True) == "served"
+    for left in range(int(HOLDS) - 1, -1, -1):
+        assert walmart.refusal("a", "1", writes=True) == "served"
+        assert walmart.left("a", writes=True) == left
+    assert walmart.left("a", writes=False) == walmart.left("b", writes=True) == PLENTY
     assert walmart.refusal("a", "2", writes=True) == THROTTLED
     assert walmart.refusal("b", "2", writes=True) == "served"
 
