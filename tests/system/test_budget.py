@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -13,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.system.stage import UPS, Stage, package, shipped, staged
 from worker.sandbox.walmart.specs import NewLine, NewOrder, Rate, SellerSpec
-from worker.sandbox.worker_process import SECRET
+from worker.sandbox.worker_process import SECRET, WorkerProcess
 from worker.settings import TopicSettings
 
 pytestmark = pytest.mark.integration
@@ -41,6 +42,18 @@ def old(event: dict[str, object]) -> dict[str, object]:
     return event | {"time": (datetime.now(UTC) - timedelta(minutes=5)).isoformat()}
 
 
+async def started(stage: Stage, **sections: Any) -> WorkerProcess:
+    """A worker that is told the rates of this Walmart."""
+    account = {
+        "client_id": "sandbox-client",
+        "client_secret_file": str(stage.folder / "secret"),
+        "base_url": stage.walmart.url,
+        "ship_calls_per_minute": 60 * SPEED_UP,
+        "read_calls_per_minute": 5_000 * SPEED_UP,
+    }
+    return await stage.worker(has_budgets=True, accounts={"main": account}, **sections)
+
+
 def samples(page: str) -> dict[tuple[str, ...], float]:
     """Metric and its label values -> value."""
     return {
@@ -53,10 +66,7 @@ def samples(page: str) -> dict[tuple[str, ...], float]:
 @pytest.mark.timeout(120)
 async def test_a_backlog_is_late_for_the_budget_and_says_so_everywhere(rationed: Stage) -> None:
     stage, control = rationed, rationed.control
-    rates = {"ship_calls_per_minute": 60 * SPEED_UP, "read_calls_per_minute": 5_000 * SPEED_UP}
-    keys = {"client_id": "sandbox-client", "client_secret_file": str(stage.folder / "secret")}
-    account = {**keys, "base_url": stage.walmart.url, **rates}
-    worker = await stage.worker(has_budgets=True, accounts={"main": account}, timing={"slo_seconds": SLO_S})
+    worker = await started(stage, timing={"slo_seconds": SLO_S})
     orders = await control.add_orders([NewOrder(lines=(NewLine(sku="MUG"),))] * (ORDERS + 1))
     oldest = orders.pop()
     places = [await stage.send(shipped(order, package(UPS))) for order in orders]
@@ -102,3 +112,27 @@ async def test_a_backlog_is_late_for_the_budget_and_says_so_everywhere(rationed:
     lines = [orjson.loads(line) for line in worker.log.read_bytes().splitlines() if b'"event_finished"' in line]
     told = {line["event_id"]: line["waited_budget_seconds"] for line in lines}
     assert told == {result.event.id: result.waited.budget for result in results}
+
+
+@pytest.mark.timeout(120)
+async def test_two_workers_of_one_group_share_one_budget(rationed: Stage) -> None:
+    """As in the compose file: an instance id of its own each. Shares are as partitions, and add up to the whole."""
+    stage, control = rationed, rationed.control
+    workers = [await started(stage, kafka={"group_instance_id": f"worker-{number}"}) for number in (1, 2)]
+    pages = []
+    while sorted(page.get(("partitions_assigned",), 0) for page in pages) != [2, 4]:
+        await asyncio.sleep(0.1)
+        pages = [samples(await stage.metrics(worker)) for worker in workers]
+    orders = await control.add_orders([NewOrder(lines=(NewLine(sku="MUG"),))] * 90)
+    places = [await stage.send(shipped(order, package(UPS))) for order in orders]
+    while (await control.requests()).total("ship") < 2 * BURST:
+        await asyncio.sleep(0.05)
+    pages = [samples(await stage.metrics(worker)) for worker in workers]
+    rates = [page["budget_calls_per_minute", "main", "ship"] for page in pages]
+    assert sorted(rates) == pytest.approx([200, 400]), "a third and two thirds, as of the partitions"
+    results = await stage.results(places, within_s=60)
+    assert {result.status for result in results} == {"succeeded"}
+    calls = await control.requests()
+    assert (calls.total("ship"), calls.total(status=429)) == (90, 0)
+    pages = [samples(await stage.metrics(worker)) for worker in workers]
+    assert sum(page["budget_calls_total", "main", "ship"] for page in pages) == 90
