@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from tests.sim.cluster import Trouble
+from tests.sim.reconfiguring import HOWS
 from tests.sim.walmart import Weather
 from worker.settings import Settings
 
@@ -16,8 +17,9 @@ SAFE_FAULTS: Final = ("refused", "slow_connect", "dropped_before", "dropped_afte
 """Faults that no event may fail by, however often they come, as long as they end in time."""
 
 Deed = Literal[
-    "kill", "stall", "stop", "join", "brokers", "cut_off", "account", "compact", "twin", "clock", "replay", "resolve"
-]
+    "kill", "stall", "stop", "join", "brokers", "cut_off", "account", "compact", "twin", "clock", "replay", "resolve",
+    "settings",
+]  # fmt: skip
 
 
 MOST_AHEAD_S: Final = 2.5
@@ -116,3 +118,13 @@ def more_happenings(chance: random.Random, quiet_at: float, *, static: bool) -> 
     if static and chance.random() < 0.25:
         happenings.append(Happening(chance.uniform(0.1, 0.9) * quiet_at, "twin", 0, chance.randrange(3)))
     return happenings
+
+
+def changed_settings(chance: random.Random, quiet_at: float) -> list[Happening]:
+    """Somebody changes the settings of all workers."""
+    if chance.random() < 0.6:
+        return []
+    return [
+        Happening(chance.uniform(0.05, 0.95) * quiet_at, "settings", 0, chance.randrange(1_000), chance.choice(HOWS))
+        for _ in range(chance.randint(1, 6))
+    ]

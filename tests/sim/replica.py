@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from aiokafka.errors import KafkaError
@@ -134,6 +134,25 @@ class Replica:
         self.clock_ahead_s += by_s
         if self.process is not None:
             self.process.clock_ahead_s = self.clock_ahead_s
+
+    def configure(self, change: Callable[[Settings], Settings], after_s: float, rotated: Collection[str] = ()) -> None:
+        """Its settings file was changed; a worker that runs takes that some seconds later."""
+        self._settings = change(self._settings)
+        self._loop.in_world(after_s, self._take, self.process, rotated)
+
+    def _take(self, process: Process | None, rotated: Collection[str]) -> None:
+        if process is None or self.process is not process:
+            return
+        if not process.runs:
+            self._loop.in_world(1.0, self._take, process, rotated)
+            return
+        self._history.count("settings taken while running")
+        self._loop.begin(process, self._configure(self.worker, self._settings, rotated))
+
+    @staticmethod
+    async def _configure(worker: Worker | None, settings: Settings, rotated: Collection[str]) -> None:
+        if worker is not None:
+            worker.configure(settings, rotated=rotated)
 
     def stop(self, *, for_good: bool = False) -> None:
         """SIGTERM."""

@@ -115,6 +115,7 @@ def make(seed: int) -> Scenario:
         clocks_ahead_s=mishaps.clocks(random.Random(f"clocks {seed}")),
     )
     scenario.happenings += mishaps.more_happenings(random.Random(f"more {seed}"), quiet_at, static=static)
+    scenario.happenings += mishaps.changed_settings(random.Random(f"settings {seed}"), quiet_at)
     if scenario.budget.measured:
         _measure(scenario)
     if scenario.budget.limited:

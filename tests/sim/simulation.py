@@ -8,7 +8,7 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -25,11 +25,13 @@ from tests.sim.cluster import Cluster, Trouble
 from tests.sim.history import History, HistoryLogger
 from tests.sim.judge import Judge
 from tests.sim.people import People
+from tests.sim.reconfiguring import LATEST_S, changed
 from tests.sim.replica import Replica
 from tests.sim.scenario import CANCELLED, DEAD_LETTERS, RESULTS, SHIPPED, Happening, Message, Scenario, make
 from tests.sim.virtual_loop import PROCESS, IdleError, VirtualLoop
 from tests.sim.walmart import EVENT, FakeWalmart, LoopTime, Weather, on_loop_time
 from worker.sandbox.walmart.specs import FaultSpec
+from worker.settings import Settings
 from worker.sync.apply import Sync
 
 LOOK_S: Final = 1.0
@@ -136,6 +138,9 @@ class Simulation:
             may_resolve=lambda order: order not in scenario.orders or not scenario.orders[order].guarded_cancel,
         )
         self.replicas: list[Replica] = []
+        self.settings = scenario.settings
+        """As they are at the moment."""
+        self._settings_chance = random.Random(f"settings taken {seed}")
         self._correlation_ids = 0
 
     # -- the run
@@ -350,7 +355,7 @@ class Simulation:
     def _add_replica(self, twin_of: Replica | None = None) -> Replica:
         number = len(self.replicas)
         name = f"w{number}" if twin_of is None else f"{twin_of.name}'"
-        settings = self.scenario.settings
+        settings = self.settings
         if self.scenario.static:
             instance = f"order-sync-{name.removeprefix('w').rstrip(chr(39))}"
             kafka = settings.kafka.model_copy(update={"group_instance_id": instance})
@@ -422,14 +427,29 @@ class Simulation:
                     self._add_replica(twin_of=replica)
             case "clock":
                 replica.set_clock(seconds)
+            case "settings":
+                self.history.count(f"settings changed: {happening.how}")
+                self.history.add(f"settings are changed ({happening.how}, {happening.which})")
+                rotated = self.scenario.accounts if happening.how == "secret" else ()
+                self._configure(lambda settings: changed(settings, happening.how, happening.which), rotated)
             case "replay" | "resolve":
                 self.people.act(happening)
             case "compact":
                 self.cluster.compact(DEAD_LETTERS, tombstones_older_than_s=60.0)
 
+    def _configure(self, change: Callable[[Settings], Settings], rotated: Collection[str] = ()) -> None:
+        """Each worker looks at its file by itself. What a new one joins with is what the others have now."""
+        self.settings = change(self.settings)
+        for replica in self.replicas:
+            replica.configure(change, self._settings_chance.uniform(0.0, LATEST_S), rotated)
+
     def _quiet(self) -> None:
         """Nothing goes wrong any more; reads may go on to lag."""
         self.history.add("QUIET from here on")
+        if any(happening.deed == "settings" for happening in self.scenario.happenings):
+            first = self.scenario.settings
+            parts = {part: getattr(first, part) for part in ("accounts", "stores", "limits", "timing")}
+            self._configure(lambda settings: settings.model_copy(update=parts))
         self.cluster.trouble = Trouble()
         self.walmart.weather = Weather(lag_s=self.scenario.weather.lag_s)
         self.walmart.outages.clear()

@@ -17,6 +17,7 @@ from tests.sim import simulation
 from tests.sim.budgets import STYLES
 from tests.sim.clients import FakeProducer
 from tests.sim.cluster import Place
+from tests.sim.reconfiguring import HOWS
 from tests.sim.scenario import DEAD_LETTERS, RESULTS, Happening, Scenario, make
 from tests.sim.simulation import Ran, run
 from worker.intake.membership import StaticMember
@@ -68,6 +69,8 @@ COVERED = (
     "clocks set forward",
     "two processes of one name",
     "ended for a process of the same name",
+    "settings taken while running",
+    *(f"settings changed: {how}" for how in dict.fromkeys(HOWS)),
 )
 """What must really have happened in so many seeds."""
 
