@@ -13,7 +13,6 @@ from enum import Enum
 from typing import Any, Literal
 
 from schemas.results import Effect, InventoryState, LineState, Operation, WalmartStatus
-from schemas.walmart.order import Order
 from worker.errors import Failure
 from worker.story import Story
 from worker.waits import Waits
@@ -157,8 +156,6 @@ class Unsettled:
     leaves_open: bool
     """True: a repeat would not be refused by Walmart, so an old read must be believed only late and twice."""
     correction: bool = False
-    missed: bool = False
-    """One read that may be believed did not show it; the second one was not to be had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,10 +201,6 @@ class Progress:
     """Epoch seconds before which nothing that leaves units open is sent: a read may be old until then."""
     read_twice: bool = False
     """An intent was found: once `hold_until` has passed, the order is read twice before such a call is sent."""
-    read_once: Order | None = None
-    """The first of these reads, where the second one was not to be had."""
-    turned_away: object = None
-    """A write that was refused while the order could not be read (`worker.sync.refusals.TurnedAway`)."""
     posting: bool = False
     """A write is on its way right now: a rebalance waits for it."""
     calls: int = 0

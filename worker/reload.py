@@ -22,7 +22,7 @@ from worker.clock import Clock
 from worker.configuration import Mistake, known_secrets, load_with_files
 from worker.settings import Settings
 from worker.settings_change import Change, compare, needs_restart
-from worker.settings_schema import ENV_CONFIG, Key, dotted
+from worker.settings_schema import ENV_CONFIG, Key, dotted, files_named
 from worker.telemetry.logs import set_level
 from worker.telemetry.metrics import Metrics
 from worker.telemetry.scrub import scrubber
@@ -89,7 +89,9 @@ class Reloader:
         self._metrics = metrics
         self._clock = clock
         self._watched = WatchedFiles()
-        self._files: Mapping[Key, Path] = {} if source.file is None else {(): source.file}
+        self._files: Mapping[Key, Path] = files_named(settings)
+        if source.file is not None:
+            self._files = {(): source.file, **self._files}
         self._seen: Digests = {}
         """As of the latest load."""
         self._in_force: Digests = {}

@@ -107,6 +107,19 @@ def at(tree: Any, key: Key) -> Any:
     return tree
 
 
+def files_named(settings: Settings) -> dict[Key, Path]:
+    """The files that settings name, by the key that names them."""
+    found: dict[Key, Path] = {}
+    for part in PARTS.values():
+        given = getattr(settings, part.name)
+        names = [name for name, field in part.section.model_fields.items() if is_file(field)]
+        if names:
+            sections = {(part.name, name): one for name, one in given.items()} if part.named else {(part.name,): given}
+            for key, section in sections.items():
+                found |= {(*key, name): path for name in names if (path := getattr(section, name)) is not None}
+    return found
+
+
 def leaves(tree: Mapping[str, Any], above: Key = ()) -> Iterator[tuple[Key, Any]]:
     """Every value of a raw tree that is no table, by its key."""
     for name, value in tree.items():

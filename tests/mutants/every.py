@@ -9,7 +9,8 @@ from tests.mutants.catalogue.guard import GUARD
 from tests.mutants.catalogue.intake import INTAKE
 from tests.mutants.catalogue.lanes import LANES
 from tests.mutants.catalogue.parking import PARKING
+from tests.mutants.catalogue.settings import SETTINGS
 from tests.mutants.catalogue.sync import SYNC
 from tests.mutants.mutant import Mutant
 
-MUTANTS: Final[tuple[Mutant, ...]] = (*INTAKE, *DECIDING, *GUARD, *LANES, *PARKING, *SYNC)
+MUTANTS: Final[tuple[Mutant, ...]] = (*INTAKE, *DECIDING, *GUARD, *LANES, *PARKING, *SETTINGS, *SYNC)

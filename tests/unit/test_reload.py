@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 from worker import reload as room
 from worker.reload import Reloader, SettingsSource
 from worker.settings import Settings
+from worker.settings_schema import files_named
 from worker.telemetry import logs
 from worker.telemetry.metrics import Metrics
 from worker.telemetry.scrub import scrubber
@@ -88,6 +89,16 @@ async def test_nothing_is_done_while_nothing_changes(world: World) -> None:
     assert await world.look() == []
     assert world.taken == []
     assert world.value("settings_loaded_timestamp_seconds") == 1_000.0
+
+
+async def test_the_files_looked_at_first_are_those_that_loading_finds(world: World) -> None:
+    authority = world.folder / "ca.pem"
+    authority.write_text("x")
+    world.write(f"[kafka]\nssl_cafile = '{authority}'")
+    loaded = SettingsSource(world.file, world.env).load()
+    assert loaded.settings is not None
+    assert {(): world.file, **files_named(loaded.settings)} == loaded.files
+    assert set(loaded.files.values()) == {world.file, world.secret, authority}
 
 
 async def test_a_changed_file_is_taken_and_told_by_the_names_of_its_keys(world: World) -> None:
@@ -232,7 +243,9 @@ async def test_a_file_that_is_being_written_is_not_read_half(world: World, monke
     async def looked(reloader: Reloader) -> Any:
         nonlocal looks
         looks += 1
-        if looks == 2:
+        if looks < 3:
+            world.file.write_text("[accounts.main"[: 5 + looks])
+        elif looks == 3:
             world.write("[timing]\nslo_seconds = 60")
         return await look(reloader)
 

@@ -23,7 +23,7 @@ from worker.sync.doors import Clear, GuardAnswer, Refuse, Wait, number_on_line
 from worker.sync.finish import finish
 from worker.sync.judge import OURS_S, about_state, again_for, no_budget, no_cause, refusal
 from worker.sync.plan import plan
-from worker.sync.refusals import TurnedAway, named, note_refusal, planned_again, summary, take_apart
+from worker.sync.refusals import named, note_refusal, planned_again, take_apart
 from worker.sync.room import Room
 from worker.sync.rules import Rules
 from worker.sync.snapshot import later, merged, shows
@@ -104,7 +104,7 @@ class Attempt:
             elif isinstance(call, Acknowledge):
                 answer = await self._acknowledge(order)
             else:
-                answer = self._judged_late(call, order) or await self._write(call, order)
+                answer = await self._write(call, order)
             if not isinstance(answer, Order):
                 return answer
             order = answer
@@ -252,19 +252,12 @@ class Attempt:
 
     async def _read_again(self, order: Order) -> Order | Outcome:
         """Somebody else's call may have been on its way: what it did is believed to be missing only when read twice."""
-        progress = self.progress
-        too_early = self.calling.asked_at < progress.hold_until
-        if progress.read_once is not None:
-            # An earlier try has read it once: this one's read is the second.
-            first, second = progress.read_once, order
-        else:
-            first, read = order, await self._read()
-            if not isinstance(read, Order):
-                progress.read_once = None if too_early else order
-                return read
-            second = read
-        progress.read_twice, progress.read_once = too_early, None
-        return later(second, first)
+        too_early = self.calling.asked_at < self.progress.hold_until
+        second = await self._read()
+        if not isinstance(second, Order):
+            return second
+        self.progress.read_twice = too_early
+        return later(second, order)
 
     async def _settle(self, order: Order, unsettled: Unsettled) -> Order | Outcome:
         """Find out whether an earlier write, whose outcome is not known, has worked."""
@@ -276,20 +269,16 @@ class Attempt:
             text = "a call may or may not have worked; the order is read until that is known"
             wait = min(READ_AGAIN_S, max(0.0, unsettled.believe_at - now))
             return self._again(Trouble.UNKNOWN, Failure("outcome_unknown", text), order, wait)
-        if not unsettled.missed:
-            # Noted first: should the second read not be to be had, the next try's is the second.
-            self.progress.unsettled = replace(unsettled, missed=True)
-            second = await self._read()
-            if not isinstance(second, Order):
-                return second
-            order = second
-            if shows(order, unsettled.expected):
-                self._tell("the order shows it: the call in doubt has worked")
-                return self._worked(order, unsettled)
+        second = await self._read()
+        if not isinstance(second, Order):
+            return second
+        if shows(second, unsettled.expected):
+            self._tell("the order shows it: the call in doubt has worked")
+            return self._worked(second, unsettled)
         self._tell("read twice and not shown: the call in doubt is taken for lost")
         self.progress.unsettled = None
         self.progress.doubted = unsettled.expected
-        return order
+        return second
 
     def _undoubted(self, order: Order) -> None:
         if self.progress.doubted and shows(order, self.progress.doubted):
@@ -396,26 +385,14 @@ class Attempt:
 
     async def _refused(self, call: Write, order: Order, error: CallError) -> Order | Outcome:
         """Refused on its merits: read the order; if it still shows the same, find out whose fault it is."""
-        self.progress.turned_away = TurnedAway(summary(call), error)
         read = await self._read()
         if not isinstance(read, Order):
             return read
-        self.progress.turned_away = None
         if shows(read, call.expected):
             self._seen(call, read)
             return read
-        return self._judged(call, read, error) if planned_again(call, self._plan(read)) else read
-
-    def _judged_late(self, call: Write, read: Order) -> Order | Outcome | None:
-        """An earlier try sent this call, was refused, and could not read the order: this one has. None: send it."""
-        before = self.progress.turned_away
-        if not isinstance(before, TurnedAway) or self.calling.from_saved:
-            return None
-        self.progress.turned_away = None
-        return self._judged(call, read, before.error) if before.call == summary(call) else None
-
-    def _judged(self, call: Write, read: Order, error: CallError) -> Order | Outcome:
-        """Refused though the order, read afterwards, shows it as possible."""
+        if not planned_again(call, self._plan(read)):
+            return read
         if error.kind is CallKind.REFUSED_WITHOUT_CAUSE and not self._tried_enough():
             name = "cancel" if isinstance(call, Cancel) else "ship"
             return no_cause(error, name, self.operation, read.status)

@@ -44,8 +44,8 @@ SYNC: Final = (
     Mutant(
         "an_old_state_is_read_once",
         "worker/sync/attempt.py",
-        "if not unsettled.missed:",
-        "if False:",
+        'Failure("outcome_unknown", text), order, wait)\n        second = await self._read()',
+        'Failure("outcome_unknown", text), order, wait)\n        second = order',
         _TESTS,
     ),
     Mutant(
@@ -159,20 +159,6 @@ SYNC: Final = (
         "        progress.unsettled = Unsettled(call.expected, deadline, call.leaves_units_open)\n"
         "        if not self.calling.may(name):\n"
         "            return no_budget(name, self.operation, order.status)\n",
-        _BUDGET,
-    ),
-    Mutant(
-        "a_read_without_its_second_is_forgotten",
-        "worker/sync/attempt.py",
-        "            self.progress.unsettled = replace(unsettled, missed=True)\n",
-        "",
-        _BUDGET,
-    ),
-    Mutant(
-        "a_refusal_without_its_read_is_forgotten",
-        "worker/sync/attempt.py",
-        "        self.progress.turned_away = TurnedAway(summary(call), error)\n",
-        "",
         _BUDGET,
     ),
     Mutant(
