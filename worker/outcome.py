@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any, Literal
 
 from schemas.results import Effect, InventoryState, LineState, Operation, WalmartStatus
+from schemas.walmart.order import Order
 from worker.errors import Failure
 from worker.story import Story
 from worker.waits import Waits
@@ -201,6 +202,10 @@ class Progress:
     """Epoch seconds before which nothing that leaves units open is sent: a read may be old until then."""
     read_twice: bool = False
     """An intent was found: once `hold_until` has passed, the order is read twice before such a call is sent."""
+    looked: tuple[float, Order] | None = None
+    """The first of two reads, and when (epoch seconds) it began, where the account's budget had none left for the
+    second: the next attempt's read is that one. Otherwise a budget that is low would be spent on first reads for ever.
+    Not kept over parking."""
     posting: bool = False
     """A write is on its way right now: a rebalance waits for it."""
     calls: int = 0

@@ -76,7 +76,7 @@ COVERED = (
 MOST_THROTTLED = 0.02
 """Of the calls in measured seeds; most of it in buckets of five calls that several workers share."""
 LEAST_USED = 0.4
-"""Of what buckets allowed in measured seeds. Backlogs are short there, and what is left when they end counts as unused."""
+"""Of what buckets allowed in measured seeds. Backlogs are short there; what is left at their end counts as unused."""
 
 
 @pytest.mark.timeout(600)

@@ -253,11 +253,22 @@ class Attempt:
     async def _read_again(self, order: Order) -> Order | Outcome:
         """Somebody else's call may have been on its way: what it did is believed to be missing only when read twice."""
         too_early = self.calling.asked_at < self.progress.hold_until
-        second = await self._read()
+        second = await self._second(order, self.progress.hold_until)
         if not isinstance(second, Order):
             return second
         self.progress.read_twice = too_early
         return later(second, order)
+
+    async def _second(self, order: Order, believable_from: float) -> Order | Outcome:
+        """Read the order once more; where an earlier attempt had no budget for that, this one's `order` was it."""
+        progress, asked_at = self.progress, self.calling.asked_at
+        first, progress.looked = progress.looked, None
+        if first is not None and believable_from <= first[0] < asked_at:
+            return later(first[1], order)
+        second = await self._read()
+        if isinstance(second, Again) and second.trouble is Trouble.BUDGET:
+            progress.looked = (asked_at, order)
+        return second
 
     async def _settle(self, order: Order, unsettled: Unsettled) -> Order | Outcome:
         """Find out whether an earlier write, whose outcome is not known, has worked."""
@@ -269,7 +280,7 @@ class Attempt:
             text = "a call may or may not have worked; the order is read until that is known"
             wait = min(READ_AGAIN_S, max(0.0, unsettled.believe_at - now))
             return self._again(Trouble.UNKNOWN, Failure("outcome_unknown", text), order, wait)
-        second = await self._read()
+        second = await self._second(order, unsettled.believe_at if unsettled.leaves_open else 0.0)
         if not isinstance(second, Order):
             return second
         if shows(second, unsettled.expected):
@@ -333,7 +344,7 @@ class Attempt:
         unsettled = Unsettled(
             call.expected, self._believable(deadline), call.leaves_units_open, isinstance(call, Correct)
         )
-        progress.unsettled = unsettled
+        progress.unsettled, progress.looked = unsettled, None
         begun = self.room.clock.now()
         answer = await self.calling.write(call, deadline)
         if isinstance(answer, CallError):

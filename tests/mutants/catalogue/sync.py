@@ -44,8 +44,15 @@ SYNC: Final = (
     Mutant(
         "an_old_state_is_read_once",
         "worker/sync/attempt.py",
-        'Failure("outcome_unknown", text), order, wait)\n        second = await self._read()',
-        'Failure("outcome_unknown", text), order, wait)\n        second = order',
+        "second = await self._second(order, unsettled.believe_at if unsettled.leaves_open else 0.0)",
+        "second = order",
+        _TESTS,
+    ),
+    Mutant(
+        "a_first_read_counts_however_early",
+        "worker/sync/attempt.py",
+        "believable_from <= first[0] < asked_at",
+        "first[0] < asked_at",
         _TESTS,
     ),
     Mutant(

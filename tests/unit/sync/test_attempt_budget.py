@@ -124,6 +124,61 @@ async def test_a_doubt_is_not_put_aside_where_the_second_read_has_no_budget() ->
     assert bench.walmart.charged() == {("1", A): 1}
 
 
+class Frugal(Purse):
+    """One call of a kind in each turn, as a turn reserves it; never two."""
+
+    def turn(self) -> None:
+        self.left = {"get_order": 1, "acknowledge": 1, "ship": 1}
+
+
+async def test_a_budget_of_one_read_a_turn_is_enough_to_settle_a_doubt() -> None:
+    """The second of two reads may be the next turn's: otherwise each turn would spend its read on the first."""
+    purse = Frugal()
+    bench = Bench(Walmart({"1": line(ordered=3)}), budgets=purse)
+    bench.api.faults = {"shipping": ["dropped"]}
+    await bench.attempt(one())
+    bench.clock.time += 60
+    purse.turn()
+    budget_again(await bench.attempt(one()), "get_order")
+    bench.clock.time += 1
+    purse.turn()
+    outcome = await bench.attempt(one())
+    assert isinstance(outcome, Verdict)
+    assert outcome.effect == "applied"
+    assert bench.walmart.charged() == {("1", A): 1}
+    assert bench.progress.looked is None
+
+
+async def test_a_budget_of_one_read_a_turn_is_enough_after_a_found_intent() -> None:
+    purse = Frugal()
+    bench = Bench(Walmart({"1": line(ordered=3)}), budgets=purse)
+    bench.progress.hold_until, bench.progress.read_twice = NOW - 1, True
+    purse.turn()
+    budget_again(await bench.attempt(one()), "get_order")
+    assert bench.progress.read_twice
+    bench.clock.time += 1
+    purse.turn()
+    assert isinstance(await bench.attempt(one()), Verdict)
+    assert bench.walmart.charged() == {("1", A): 1}
+
+
+async def test_a_first_read_that_was_too_early_by_now_counts_for_nothing() -> None:
+    """Another intent was found meanwhile: what was read before may be old."""
+    purse = Frugal()
+    bench = Bench(Walmart({"1": line(ordered=3)}), budgets=purse)
+    bench.progress.hold_until, bench.progress.read_twice = NOW - 1, True
+    purse.turn()
+    budget_again(await bench.attempt(one()), "get_order")
+    bench.progress.hold_until = NOW + 5
+    bench.clock.time += 10
+    purse.turn()
+    budget_again(await bench.attempt(one()), "get_order")
+    assert bench.api.calls.count("shipping") == 0
+    bench.clock.time += 1
+    purse.turn()
+    assert isinstance(await bench.attempt(one()), Verdict)
+
+
 async def test_what_walmart_refused_is_read_when_there_is_budget_again() -> None:
     purse = Purse(get_order=1)
     bench = Bench(Walmart({"1": line(ordered=2)}), budgets=purse)
