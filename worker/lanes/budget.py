@@ -36,6 +36,10 @@ _BLIND_BURST_S: Final = 5.0
 _BLIND_LESS: Final = 0.7
 _BLIND_MORE: Final = 0.0005
 """There a 429 lowers the pace to this part of it, and it comes back by so much of the rate a second."""
+_LEAST_KEPT: Final = 0.1
+_TINY_LESS: Final = 0.9
+_TINY_MORE: Final = 0.004
+"""Where a bucket holds next to nothing, calls meet in it that are nobody's fault: less is made of a 429."""
 _STALE_S: Final = 15.0
 """What was heard longer ago may not be so any more: two calls at a time until the next answer."""
 _STALE_CALLS: Final = 2
@@ -209,11 +213,10 @@ class Budget:
         self._caution_at = now
         self._level = min(self._level, 0.0)
         self._refill_at = max(self._refill_at, until)
-        self._credit = min(self._credit, 0.0)
-        # A small bucket, or a big one that others keep low: the safe belief is the latter.
-        self._size = max(self._size, self._documented)
-        if self._silent:
-            self._less = max(0.1, self._less * _BLIND_LESS)
+        # In a tiny bucket it met another's call: from the next token on they take turns.
+        self._credit = 1.0 if self._is_tiny and not self._silent else min(self._credit, 0.0)
+        if self._silent or self._is_tiny:
+            self._less = max(_LEAST_KEPT, self._less * (_TINY_LESS if self._is_tiny else _BLIND_LESS))
 
     # -- looking
 
@@ -235,11 +238,15 @@ class Budget:
     # -- inside
 
     @property
+    def _is_tiny(self) -> bool:
+        return self._size < _TINY
+
+    @property
     def _inflow(self) -> float:
         """Tokens a second that are believed to come for us."""
         if self._silent:
             return self.rate * self.share * self._less
-        return max(_LEAST_INFLOW * self.rate, self.rate - self._others)
+        return self.rate if self._is_tiny else max(_LEAST_INFLOW * self.rate, self.rate - self._others)
 
     def _outstanding_allowed(self, now: float) -> bool:
         outstanding = len(self._running) + len(self._reserved)
@@ -261,7 +268,7 @@ class Budget:
 
     def _most_credit(self) -> float:
         """What may go out at once: more of a fuller bucket."""
-        if self._size < _TINY:
+        if self._is_tiny:
             return 1.0
         return max(1.0, min(self._level, self._documented) / self._target(self._at))
 
@@ -269,9 +276,10 @@ class Budget:
         """Let the time pass: tokens flow in, and the pace allows more calls."""
         if now <= self._at:
             return
+        more = _TINY_MORE if self._is_tiny and not self._silent else _BLIND_MORE
+        self._less = min(1.0, self._less + more * (now - self._at))
         if self._silent:
             self._level = min(self._blind_size, self._level + (now - self._at) * self._inflow)
-            self._less = min(1.0, self._less + _BLIND_MORE * (now - self._at))
             self._credit = math.inf
             self._at = now
             return
@@ -279,8 +287,8 @@ class Budget:
             self._credit = 1.0
         pace = self.rate * self.share / self._target(now)
         flows_from = max(self._at, self._refill_at)
-        if self._size < _TINY:
-            self._gain(self.rate * self.share * (now - self._at))
+        if self._is_tiny:
+            self._gain(self.rate * self.share * self._less * (now - self._at))
             pace = 0.0
         if flows_from > self._at:
             still = min(now, flows_from)
@@ -302,8 +310,8 @@ class Budget:
         if self._silent:
             return 0.0
         missing = 1 - self._credit
-        if self._size < _TINY:
-            return missing / (self.rate * self.share)
+        if self._is_tiny:
+            return missing / (self.rate * self.share * self._less)
         pace = self.rate * self.share / self._target(now)
         level = max(0.0, self._level)
         still = max(0.0, self._refill_at - now)

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from dataclasses import dataclass
+
 from schemas.walmart.order import Order
 from worker.errors import Failure
 from worker.outcome import Progress, Refusal
 from worker.sync.calls import Acknowledge, Cancel, Correct, Key, Plan, Write
 from worker.sync.judge import refusal
 from worker.walmart.answer import CallError, CallKind
+
+
+@dataclass(frozen=True, slots=True)
+class TurnedAway:
+    """A write that Walmart has refused while the order could not be read, which tells what to make of it."""
+
+    call: Hashable
+    """Its summary."""
+    error: CallError
 
 
 def named(error: CallError) -> bool:
@@ -17,8 +29,8 @@ def named(error: CallError) -> bool:
 
 def planned_again(call: Write, plan: Plan) -> bool:
     """True if the same would be sent once more."""
-    wanted = _summary(call)
-    return any(_summary(other) == wanted for other in plan.calls if not isinstance(other, Acknowledge))
+    wanted = summary(call)
+    return any(summary(other) == wanted for other in plan.calls if not isinstance(other, Acknowledge))
 
 
 def take_apart(progress: Progress, call: Write, final_at: float) -> None:
@@ -48,5 +60,6 @@ def note_refusal(progress: Progress, call: Write, order: Order, error: CallError
     )
 
 
-def _summary(call: Write) -> tuple[type, frozenset[tuple[Key, int]]]:
+def summary(call: Write) -> tuple[type, frozenset[tuple[Key, int]]]:
+    """What a call asks for: two with the same one are the same."""
     return type(call), frozenset(zip(call.keys, call.quantities, strict=True))

@@ -86,6 +86,17 @@ def test_a_rate_that_differs_from_the_documented_one_is_followed(believed: float
     assert one.turned_away <= 0.005 * one.used
 
 
+@pytest.mark.parametrize(
+    ("size", "least", "most_429"), [(1, 0.6, 0.3), (2, 0.85, 0.2), (4, 0.9, 0.15), (8, 0.95, 0.03)]
+)
+def test_several_in_a_small_bucket_keep_going(size: int, least: float, most_429: float) -> None:
+    """Two replicas and a foreigner meet where there is room for one: some are turned away, nobody gives up."""
+    one = world(size=size, workers=2, foreign=0.12)
+    one.run(3 * TEN_MINUTES)
+    assert one.used >= least * 0.88 * 3 * TEN_MINUTES
+    assert one.turned_away <= most_429 * one.used
+
+
 def test_what_an_idle_replica_leaves_the_others_use() -> None:
     one = world(workers=3)
     one.clients[0].waiting = 0

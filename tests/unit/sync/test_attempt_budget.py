@@ -10,7 +10,7 @@ from sync_bench import NOW, A, Bench, Purse, cancelled, gone, iso, item, package
 from sync_model import PO, Walmart, line
 
 from worker.delivery import Delivery, Event
-from worker.outcome import Again, Outcome, Trouble, Verdict
+from worker.outcome import Again, Outcome, Progress, Trouble, Verdict
 from worker.sync import inventory
 from worker.sync.calls import Call
 from worker.walmart.answer import CallError, CallKind
@@ -186,7 +186,113 @@ async def test_what_walmart_refused_is_read_when_there_is_budget_again() -> None
     budget_again(await bench.attempt(one(2)), "get_order")
     assert bench.progress.unsettled is None
     purse.left = {}
-    assert (await bench.settle(one(2))).effect == "applied"
+    end = await bench.settle(one(2))
+    assert end.failure is not None
+    assert (end.effect, end.failure.code) == ("none", "walmart_refused"), "as if it had been read at once"
+    assert bench.api.calls.count("shipping") == 1
+
+
+# -- one read a try: each must bring the event further
+
+
+async def one_read_a_try(bench: Bench, purse: Purse, event: Any, tries: int = 40) -> Verdict:
+    """As where every turn has one read reserved and others take whatever is left."""
+    for _ in range(tries):
+        purse.left = {"get_order": 1}
+        outcome = await bench.attempt(event)
+        if isinstance(outcome, Verdict):
+            return outcome
+        bench.clock.time += outcome.after_s if outcome.after_s is not None else 1.0
+    raise AssertionError(f"it never ends: {outcome}")
+
+
+@pytest.mark.parametrize("ordered", [1, 3], ids=["closes its line", "leaves units open"])
+async def test_a_lost_call_is_read_for_twice_in_two_tries(ordered: int) -> None:
+    purse = Purse()
+    bench = Bench(Walmart({"1": line(ordered=ordered)}), budgets=purse)
+    bench.api.faults = {"shipping": ["dropped"]}
+    end = await one_read_a_try(bench, purse, one())
+    assert end.effect == "applied"
+    assert bench.api.calls.count("shipping") == 2
+    assert bench.walmart.charged() == {("1", A): 1}
+
+
+async def test_what_the_second_tries_read_shows_is_not_sent_again() -> None:
+    purse = Purse()
+    bench = Bench(Walmart({"1": line(ordered=3)}), lag=29, budgets=purse)
+    bench.api.faults = {"shipping": ["lost"]}
+    end = await one_read_a_try(bench, purse, one())
+    assert end.effect == "applied"
+    assert bench.api.calls.count("shipping") == 1
+
+
+async def test_after_a_found_intent_it_is_read_twice_in_two_tries() -> None:
+    purse = Purse()
+    bench = Bench(Walmart({"1": line(ordered=3)}), budgets=purse)
+    bench.progress = Progress(hold_until=NOW + 5, read_twice=True)
+    end = await one_read_a_try(bench, purse, one())
+    assert end.effect == "applied"
+    assert not bench.progress.read_twice
+
+
+@pytest.mark.parametrize("shown_by", ["the first", "the second"])
+async def test_what_either_of_the_two_reads_shows_is_not_sent_again(shown_by: str) -> None:
+    """Reads may come from copies of different age."""
+    purse = Purse()
+    walmart = Walmart({"1": line(ordered=3)})
+    bench = Bench(walmart, budgets=purse)
+    old = walmart.order()
+    walmart.lines["1"].acknowledged -= 1
+    walmart.lines["1"].parcels[A] = 1
+    new = walmart.order()
+    bench.progress = Progress(read_twice=True)
+    for order in (new, old) if shown_by == "the first" else (old, new):
+        bench.api.history = [(float("-inf"), order)]
+        purse.left = {"get_order": 1}
+        outcome = await bench.attempt(shipped(package(A, item("1")), package("PKG3", item("1"))))
+    assert isinstance(outcome, Verdict)
+    assert walmart.charged() == {("1", "PKG3"): 1}
+
+
+async def test_a_refused_call_is_not_sent_again_only_because_the_order_could_not_be_read() -> None:
+    purse = Purse()
+    bench = Bench(Walmart({"1": line(), "2": line("B")}), budgets=purse)
+    bench.api.faults = {"shipping": [refused("carrier?", "carrierName")] * 9}
+    end = await one_read_a_try(bench, purse, shipped(package(A, item("1")), package("PKG3", item("2"))))
+    assert end.failure is not None
+    assert end.failure.code == "walmart_refused"
+    assert bench.api.calls.count("shipping") == 3, "both together, then each alone"
+
+
+async def test_each_refusal_without_a_cause_counts_once() -> None:
+    purse = Purse()
+    bench = Bench(Walmart({"1": line()}), budgets=purse)
+    bare = CallError(CallKind.REFUSED_WITHOUT_CAUSE, "Invalid Request", 400)
+    bench.api.faults = {"shipping": [bare] * 9}
+    for _ in range(40):
+        purse.left = {"get_order": 1}
+        outcome = await bench.attempt(one())
+        if isinstance(outcome, Verdict):
+            break
+        if outcome.trouble is Trouble.BUDGET:
+            bench.progress.failed_tries -= 1
+    assert isinstance(outcome, Verdict)
+    assert outcome.failure is not None
+    assert outcome.failure.code == "walmart_refused_without_cause"
+    assert bench.api.calls.count("shipping") == 5
+
+
+async def test_a_refusal_is_forgotten_where_the_order_now_asks_for_something_else() -> None:
+    purse = Purse(get_order=1)
+    bench = Bench(Walmart({"1": line(ordered=2)}), budgets=purse)
+    bench.api.faults = {"shipping": [refused("Qty OverShipped")]}
+    budget_again(await bench.attempt(one(2)), "get_order")
+    bench.walmart.lines["1"].acknowledged -= 1
+    bench.walmart.lines["1"].parcels["FOREIGN"] = 1
+    bench.api.changed()
+    end = await one_read_a_try(bench, purse, one(2))
+    assert end.effect == "partly_applied"
+    assert bench.walmart.charged() == {("1", A): 1}
 
 
 async def test_tries_without_budget_do_not_use_up_the_tries_of_a_refusal_without_a_cause() -> None:
