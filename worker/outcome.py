@@ -206,6 +206,8 @@ class Progress:
     """The first of two reads, and when (epoch seconds) it began, where the account's budget had none left for the
     second: the next attempt's read is that one. Otherwise a budget that is low would be spent on first reads for ever.
     Not kept over parking."""
+    turned_away: object = None
+    """A write that was refused while the order could not be read (`worker.sync.refusals.TurnedAway`)."""
     posting: bool = False
     """A write is on its way right now: a rebalance waits for it."""
     calls: int = 0

@@ -23,7 +23,7 @@ from worker.sync.doors import Clear, GuardAnswer, Refuse, Wait, number_on_line
 from worker.sync.finish import finish
 from worker.sync.judge import OURS_S, about_state, again_for, no_budget, no_cause, refusal
 from worker.sync.plan import plan
-from worker.sync.refusals import named, note_refusal, planned_again, take_apart
+from worker.sync.refusals import TurnedAway, named, note_refusal, planned_again, summary, take_apart
 from worker.sync.room import Room
 from worker.sync.rules import Rules
 from worker.sync.snapshot import later, merged, shows
@@ -104,7 +104,7 @@ class Attempt:
             elif isinstance(call, Acknowledge):
                 answer = await self._acknowledge(order)
             else:
-                answer = await self._write(call, order)
+                answer = self._judged_late(call, order) or await self._write(call, order)
             if not isinstance(answer, Order):
                 return answer
             order = answer
@@ -396,14 +396,26 @@ class Attempt:
 
     async def _refused(self, call: Write, order: Order, error: CallError) -> Order | Outcome:
         """Refused on its merits: read the order; if it still shows the same, find out whose fault it is."""
+        self.progress.turned_away = TurnedAway(summary(call), error)
         read = await self._read()
         if not isinstance(read, Order):
             return read
+        self.progress.turned_away = None
         if shows(read, call.expected):
             self._seen(call, read)
             return read
-        if not planned_again(call, self._plan(read)):
-            return read
+        return self._judged(call, read, error) if planned_again(call, self._plan(read)) else read
+
+    def _judged_late(self, call: Write, read: Order) -> Order | Outcome | None:
+        """An earlier try sent this call, was refused, and could not read the order: this one has. None: send it."""
+        before = self.progress.turned_away
+        if not isinstance(before, TurnedAway) or self.calling.from_saved:
+            return None
+        self.progress.turned_away = None
+        return self._judged(call, read, before.error) if before.call == summary(call) else None
+
+    def _judged(self, call: Write, read: Order, error: CallError) -> Order | Outcome:
+        """Refused though the order, read afterwards, shows it as possible."""
         if error.kind is CallKind.REFUSED_WITHOUT_CAUSE and not self._tried_enough():
             name = "cancel" if isinstance(call, Cancel) else "ship"
             return no_cause(error, name, self.operation, read.status)

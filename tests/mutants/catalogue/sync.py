@@ -169,6 +169,20 @@ SYNC: Final = (
         _BUDGET,
     ),
     Mutant(
+        "a_read_without_its_second_is_forgotten",
+        "worker/sync/attempt.py",
+        "            progress.looked = (asked_at, order)\n",
+        "            pass\n",
+        _BUDGET,
+    ),
+    Mutant(
+        "a_refusal_without_its_read_is_forgotten",
+        "worker/sync/attempt.py",
+        "        self.progress.turned_away = TurnedAway(summary(call), error)\n",
+        "",
+        _BUDGET,
+    ),
+    Mutant(
         "a_doubt_is_put_aside_where_its_read_has_no_budget",
         "worker/sync/attempt.py",
         '        if not self.calling.may("get_order"):\n            return no_budget("get_order", self.operation)\n',

@@ -248,6 +248,7 @@ async def test_what_either_of_the_two_reads_shows_is_not_sent_again(shown_by: st
     bench.progress = Progress(read_twice=True)
     for order in (new, old) if shown_by == "the first" else (old, new):
         bench.api.history = [(float("-inf"), order)]
+        bench.clock.time += 1
         purse.left = {"get_order": 1}
         outcome = await bench.attempt(shipped(package(A, item("1")), package("PKG3", item("1"))))
     assert isinstance(outcome, Verdict)
