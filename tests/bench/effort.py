@@ -36,6 +36,9 @@ class Effort:
     """Times 60 calls a minute."""
     budget_warm_up_seconds: float
     budget_seconds: float
+    accounts_count: int
+    accounts_token_seconds: float
+    """Life of a token."""
 
     def with_runs(self, runs: int) -> Effort:
         """So many rounds of everything."""
@@ -63,6 +66,8 @@ FULL: Final = Effort(
     budget_speed_up=10,
     budget_warm_up_seconds=15,
     budget_seconds=100,
+    accounts_count=5_000,
+    accounts_token_seconds=80,
 )
 QUICK: Final = Effort(
     runs=1,
@@ -85,5 +90,7 @@ QUICK: Final = Effort(
     budget_speed_up=10,
     budget_warm_up_seconds=4,
     budget_seconds=5,
+    accounts_count=300,
+    accounts_token_seconds=6,
 )
 """Everything runs once, and nothing long enough to be believed: for whoever changes the benchmarks."""

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from tests.bench.accounts import accounts
 from tests.bench.backlog import memory
 from tests.bench.budget import budget
 from tests.bench.calls import calls
@@ -49,6 +50,7 @@ MEASUREMENTS: Final[dict[str, Measurement]] = {
     "latency": Measurement(latency, 2),
     "memory": Measurement(memory, 11, reads_backlog=True),
     "parked": Measurement(parked, 7),
+    "accounts": Measurement(accounts, 16),
     "lanes": Measurement(lanes, 1),
 }
 """By name. Whoever adds one writes a function `(ground, effort) -> figures` in a file of its own, and a line here."""

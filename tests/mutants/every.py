@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from tests.mutants.catalogue.accounts import ACCOUNTS
 from tests.mutants.catalogue.deciding import DECIDING
 from tests.mutants.catalogue.guard import GUARD
 from tests.mutants.catalogue.intake import INTAKE
@@ -13,4 +14,4 @@ from tests.mutants.catalogue.settings import SETTINGS
 from tests.mutants.catalogue.sync import SYNC
 from tests.mutants.mutant import Mutant
 
-MUTANTS: Final[tuple[Mutant, ...]] = (*INTAKE, *DECIDING, *GUARD, *LANES, *PARKING, *SETTINGS, *SYNC)
+MUTANTS: Final[tuple[Mutant, ...]] = (*ACCOUNTS, *INTAKE, *DECIDING, *GUARD, *LANES, *PARKING, *SETTINGS, *SYNC)

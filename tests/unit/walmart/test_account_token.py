@@ -362,6 +362,13 @@ async def test_idle_only_when_unused_for_long_and_nothing_is_lost(tokens: Tokens
     assert not tokens.token.is_idle(NOW), "a clock set back"
 
 
+async def test_a_token_that_lives_for_long_is_kept_while_it_does(tokens: Tokens, server: ScriptedServer) -> None:
+    server.token_steps = [answer(200, {"access_token": "T", "expires_in": 7_200})]
+    await tokens.get()
+    assert not tokens.token.is_idle(NOW + 2 * IDLE_S)
+    assert tokens.token.is_idle(NOW + 7_200)
+
+
 async def test_prepared_before_anyone_asks(tokens: Tokens, server: ScriptedServer, clock: HandClock) -> None:
     """Once; not while one is there, and not where the last request failed: that is a probe's business."""
     tokens.token.prepare()
