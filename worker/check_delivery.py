@@ -16,6 +16,8 @@ DRAIN_SHARE: Final = 0.6
 _WINDOW_RESERVE: Final = 1.25
 """The window may be exceeded by this: a poll in progress, shipments that cancels wait for."""
 _PARKED_ROW_BYTES: Final = 1_000
+_ACCOUNT_BYTES: Final = 8_000
+"""Its settings, and what it costs in use (measured: 3 kB each, and Walmart's tokens are longer)."""
 _OWN_MIB: Final = 100
 """Python, its libraries, the event loop."""
 _FETCHES_MIB: Final = 24
@@ -267,14 +269,15 @@ def _waiting_room(settings: Settings) -> list[Finding]:
     limits = settings.limits
     queued = int(limits.max_queued_bytes * _WINDOW_RESERVE) >> 20
     parked = limits.max_parked_events * _PARKED_ROW_BYTES >> 20
+    accounts = len(settings.accounts) * _ACCOUNT_BYTES >> 20
     text = (
         f"{named(settings, 'limits.max_parked_events')}: so many waiting events, about 1 kB each, may a worker have; "
         "then nothing more is parked, intake pauses, and the backlog stays in Kafka"
     )
     memory = (
-        f"up to about {queued + parked + _FETCHES_MIB + _OWN_MIB} MiB: {queued} of events in memory, {parked} of "
-        f"parked ones (limits.max_parked_events x 1 kB), {_FETCHES_MIB} of fetches, {_OWN_MIB} of its own. Give it "
-        "that and a quarter more"
+        f"up to about {queued + parked + accounts + _FETCHES_MIB + _OWN_MIB} MiB: {queued} of events in memory, "
+        f"{parked} of parked ones (limits.max_parked_events x 1 kB), {accounts} of accounts (8 kB each), "
+        f"{_FETCHES_MIB} of fetches, {_OWN_MIB} of its own. Give it that and a quarter more"
     )
     findings = [ok("waiting room", text), ok("memory", memory)]
     if limits.max_parked_events < limits.max_queued_events:

@@ -162,3 +162,7 @@ def test_memory_is_told_from_windows_and_parked_events() -> None:
     assert "up to about 259 MiB: 40 of events in memory, 95 of parked ones" in line
     (line,) = [one for one in told(settings(limits={"max_parked_events": 1_000_000}), "ok") if one.startswith("memory")]
     assert "953 of parked ones" in line
+    many = {f"m{number}": {"client_id": "id", "client_secret": "x"} for number in range(5_000)}
+    of = settings(accounts=many, stores={"us": {"account": "m1"}})
+    (line,) = [one for one in told(of, "ok") if one.startswith("memory")]
+    assert "38 of accounts" in line
