@@ -85,7 +85,7 @@ async def many() -> AsyncIterator[Field]:
             }
         )
         clock, gates, chance = TurnedClock(), Gates(), random.Random(1)
-        gatekeeper = Gatekeeper(gates, settings, chance)
+        gatekeeper = Gatekeeper(gates, settings, chance, clock)
         reports: list[CallReport] = []
 
         def observe(report: CallReport) -> None:
