@@ -31,7 +31,9 @@ class Quick(Generic[M]):
 
     def __init__(self, model: type[M], fits: Callable[[M], bool]) -> None:
         """`fits`: the rules over several fields; it may refuse too much, never too little."""
-        self._read = SchemaValidator(_without_wraps(model.__pydantic_core_schema__)).validate_python
+        # Prebuilt ones are the models' own validators, with all their steps.
+        schema = _without_wraps(model.__pydantic_core_schema__)
+        self._read = SchemaValidator(schema, _use_prebuilt=False).validate_python
         self._fits = fits
 
     def read(self, data: object) -> M | None:

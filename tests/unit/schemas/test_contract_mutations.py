@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from random import Random
 from typing import Any
 
+import orjson
 import pytest
 from pydantic import ValidationError
 
@@ -73,7 +73,7 @@ def test_what_is_read_the_short_way_is_what_the_model_reads() -> None:
     for number in range(COUNT):
         record = rng.choice(records) if number % 3 == 0 else mutate(rng.choice(records), rng)
         try:
-            envelope = json.loads(record.value or b"")
+            envelope = orjson.loads(record.value or b"")
             kind, data = envelope["type"], envelope["data"]
             model, quick = EVENT_MODELS[kind], QUICK[kind]
         except (ValueError, LookupError, TypeError):
