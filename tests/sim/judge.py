@@ -11,6 +11,7 @@ from schemas import deadletter
 from tests.sim.budgets import Waiting
 from tests.sim.cluster import Cluster, Place, Stored
 from tests.sim.history import History
+from tests.sim.reconfiguring import Silence
 from tests.sim.replays import Replays
 from tests.sim.scenario import CANCELLED, DEAD_LETTERS, RESULTS, SHIPPED, Message, OrderStory, Scenario
 from tests.sim.virtual_loop import Process
@@ -24,6 +25,8 @@ INPUTS: Final = (SHIPPED, CANCELLED)
 ENOUGH_QUIET_S: Final = 60.0
 """So long after the last fault nothing may be given up any more: every wait is shorter here."""
 
+CALLS_OF_A_TURN: Final = 8
+"""The most that one attempt makes, each with a whole timeout."""
 READ_S: Final = 1.0
 """By then a worker has read a record and Walmart's order."""
 
@@ -55,8 +58,11 @@ class Published:
 class Judge:
     """Knows what was published and watches what comes of it."""
 
-    def __init__(self, scenario: Scenario, cluster: Cluster, walmart: FakeWalmart, history: History) -> None:
+    def __init__(
+        self, scenario: Scenario, cluster: Cluster, walmart: FakeWalmart, history: History, silence: Silence
+    ) -> None:
         self.scenario, self.cluster, self.walmart, self.history = scenario, cluster, walmart, history
+        self.silence = silence
         self.violations: list[str] = []
         self.failures: Counter[str] = Counter()
         self.records: dict[tuple[str, int, int], Published] = {}
@@ -75,6 +81,8 @@ class Judge:
         self.room: dict[bytes | None, deadletter.DeadLetter] = {}
         """The dead-letter topic as a reader of all of it sees it."""
         self.replays = Replays(history)
+        self._observed: set[str] = set()
+        """Orders of which an event was only observed: to the worker it is concluded, and nothing was sent."""
         self._disordered: set[str] = set()
         """Orders of which a waiting event was replayed, which the command never does: it has lost its place."""
         cluster.broken = self.violation
@@ -128,8 +136,10 @@ class Judge:
             self.history.count("retrying results")
             self._told_retrying[key] += 1
             return
-        self.history.count("final results")
+        self.history.count("final results observed" if told["observed"] else "final results")
         each.last = told["status"]
+        if told["observed"]:
+            self._observed.add(each.message.order)
         self.replays.result(told, self.cluster.loop.time())
         if each.final is None:
             each.final = (self.cluster.loop.time(), told["status"], error)
@@ -163,7 +173,7 @@ class Judge:
             return
         if "bare_400" in scenario.weather_kinds and code in ("walmart_refused", "walmart_refused_without_cause"):
             return
-        if order.id in self._disordered or scenario.clock_lies:
+        if order.id in self._disordered or scenario.clock_lies or order.store in self.silence.loose:
             return
         if message.is_guarded and any(other.misplaced for other in scenario.orders.values()):
             return
@@ -278,6 +288,7 @@ class Judge:
         """Judge the effects since the last look: only what is final may have been passed."""
         for effect in self.walmart.effects[self._judged_effects :]:
             self._judge_order(effect)
+            self._judge_silence(effect)
         self._judged_effects = len(self.walmart.effects)
 
     def _judge_order(self, effect: Effect) -> None:
@@ -297,6 +308,13 @@ class Judge:
                     f"{first.message.what} was called for at {effect.called_at - 1_000:.3f} by {effect.process}, "
                     f"before {earlier.message.what} was settled"
                 )
+
+    def _judge_silence(self, effect: Effect) -> None:
+        """For what is paused, observes or is taken out nothing is sent, but by a turn that had begun."""
+        since = self.silence.since(effect.process, self.scenario.orders[effect.order].store)
+        turn_s = CALLS_OF_A_TURN * self.scenario.settings.timing.call_timeout_seconds
+        if since is not None and effect.called_at > since + turn_s:
+            self.violation(f"{effect.process} may not send that since {since - 1_000:.3f}: {effect}")
 
     # -- at the end
 
@@ -340,7 +358,7 @@ class Judge:
                 self._still_dead((key or b"").decode("utf-8", "replace"), letter.about)
         for order in self.scenario.orders.values() if not self.scenario.clock_lies else ():
             self._judge_charges(order)
-            if not self._any_failed(order):
+            if not self._any_failed(order) and order.store not in self.silence.loose:
                 self.history.count("orders judged by their end")
                 self._judge_end(order)
 
@@ -376,12 +394,13 @@ class Judge:
                 elif effect.kind == "cancelled":
                     cancelled[place] += line["quantity"]
         if not shipped <= commerce.shipped:
-            self.violation(f"{order.id}: charged {dict(shipped)}, shipped were {dict(commerce.shipped)}")
-        blind = order.guarded_cancel and order.misplaced
+            self.violation(f"{order.id}: too much charged {dict(shipped)}, shipped were {dict(commerce.shipped)}")
+        # In the observed shipments' place somebody else's tool would have shipped.
+        blind = order.guarded_cancel and (order.misplaced or order.id in self._observed)
         if not cancelled <= commerce.cancelled and not blind:
-            self.violation(f"{order.id}: cancelled {dict(cancelled)}, by commerce {dict(commerce.cancelled)}")
+            self.violation(f"{order.id}: too much cancelled {dict(cancelled)}, by commerce {dict(commerce.cancelled)}")
         if not under <= commerce.told:
-            self.violation(f"{order.id}: charged {dict(under)}, told {dict(commerce.told)}")
+            self.violation(f"{order.id}: too much charged {dict(under)}, told {dict(commerce.told)}")
 
     def _judge_end(self, order: OrderStory) -> None:
         commerce = order.commerce

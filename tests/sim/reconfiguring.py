@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Final
 
+from tests.sim.virtual_loop import Process
 from worker.settings import Settings
 
-HOWS: Final = ("pause_store", "pause_store", "pause_account", "limits", "timing", "secret", "address")
+HOWS: Final = (
+    "pause_store", "pause_store", "pause_account", "limits", "timing", "secret", "address", "observe_store",
+    "observe_account", "remove_store", "remove_account",
+)  # fmt: skip
 LATEST_S: Final = 6.0
 """A worker looks at its file at least so often."""
 
@@ -22,6 +27,15 @@ def changed(settings: Settings, how: str, which: int) -> Settings:
             stores[store] = stores[store].model_copy(update={"paused": not stores[store].paused})
         case "pause_account":
             accounts[account] = accounts[account].model_copy(update={"paused": not accounts[account].paused})
+        case "observe_store":
+            stores[store] = stores[store].model_copy(update={"observe": not stores[store].observe})
+        case "observe_account":
+            accounts[account] = accounts[account].model_copy(update={"observe": not accounts[account].observe})
+        case "remove_store" if len(stores) > 1:
+            del stores[store]
+        case "remove_account" if any(each.account != account for each in stores.values()):
+            del accounts[account]
+            stores = {name: each for name, each in stores.items() if each.account != account}
         case "address":
             # Another client with a token of its own; the simulated Walmart is reached at any.
             moved = accounts[account].base_url.rstrip("/") + "/"
@@ -43,3 +57,30 @@ def changed(settings: Settings, how: str, which: int) -> Settings:
             }
             return settings.model_copy(update={"timing": settings.timing.model_copy(update=timing)})
     return settings.model_copy(update={"accounts": accounts, "stores": stores})
+
+
+class Silence:
+    """Since when each process has known of a store that it may send nothing for it."""
+
+    def __init__(self, settings: Settings, now: Callable[[], float]) -> None:
+        """`settings`: those of the beginning. `now`: loop time."""
+        self._original, self._now = settings, now
+        self._since: dict[tuple[str, str], float] = {}
+        self.loose: set[str] = set()
+        """Stores that were observed or unknown for a while: some of their events are concluded and not done."""
+
+    def taken(self, process: Process, settings: Settings) -> None:
+        """The process works with these settings from now on."""
+        for name in self._original.stores:
+            store = settings.stores.get(name)
+            account = settings.accounts[store.account] if store is not None else None
+            if store is None or account is None or store.observe or account.observe:
+                self.loose.add(name)
+            elif not store.paused and not account.paused:
+                self._since.pop((str(process), name), None)
+                continue
+            self._since.setdefault((str(process), name), self._now())
+
+    def since(self, process: Process | None, store: str) -> float | None:
+        """Loop time; None: it may send."""
+        return self._since.get((str(process), store))

@@ -33,9 +33,12 @@ class Replica:
         died: Callable[[Process], None],
         *,
         clock_ahead_s: float = 0.0,
+        taken: Callable[[Process, Settings], None] = lambda *_: None,
     ) -> None:
+        """`taken` is told which settings a process works with from now on."""
         self.name, self._loop, self._clock, self._seed = name, loop, clock, seed
         self._settings, self._history, self._broken, self._died = settings, history, broken, died
+        self._taken = taken
         self._incarnations = 0
         self.process: Process | None = None
         self.worker: Worker | None = None
@@ -69,6 +72,7 @@ class Replica:
         task.add_done_callback(lambda done: self._loop.in_world(0.0, self._ended, process, done))
 
     async def _live(self, process: Process) -> None:
+        self._taken(process, self._settings)
         worker = self.worker = Worker(
             self._settings, clock=self._clock, random_source=random.Random(f"{self._seed} {process}")
         )
@@ -147,12 +151,14 @@ class Replica:
             self._loop.in_world(1.0, self._take, process, rotated)
             return
         self._history.count("settings taken while running")
-        self._loop.begin(process, self._configure(self.worker, self._settings, rotated))
+        self._loop.begin(process, self._configure(process, self.worker, self._settings, rotated))
 
-    @staticmethod
-    async def _configure(worker: Worker | None, settings: Settings, rotated: Collection[str]) -> None:
+    async def _configure(
+        self, process: Process, worker: Worker | None, settings: Settings, rotated: Collection[str]
+    ) -> None:
         if worker is not None:
             worker.configure(settings, rotated=rotated)
+            self._taken(process, settings)
 
     def stop(self, *, for_good: bool = False) -> None:
         """SIGTERM."""

@@ -25,7 +25,7 @@ from tests.sim.cluster import Cluster, Trouble
 from tests.sim.history import History, HistoryLogger
 from tests.sim.judge import Judge
 from tests.sim.people import People
-from tests.sim.reconfiguring import LATEST_S, changed
+from tests.sim.reconfiguring import LATEST_S, Silence, changed
 from tests.sim.replica import Replica
 from tests.sim.scenario import CANCELLED, DEAD_LETTERS, RESULTS, SHIPPED, Happening, Message, Scenario, make
 from tests.sim.virtual_loop import PROCESS, IdleError, VirtualLoop
@@ -128,7 +128,8 @@ class Simulation:
             scenario.settings.timing.call_timeout_seconds,
             plan=scenario.budget,
         )
-        self.judge = Judge(scenario, self.cluster, self.walmart, self.history)
+        self.silence = Silence(scenario.settings, self.loop.time)
+        self.judge = Judge(scenario, self.cluster, self.walmart, self.history, self.silence)
         self.people = People(
             self.loop,
             scenario.settings,
@@ -371,6 +372,7 @@ class Simulation:
             self.judge.violation,
             self.judge.died,
             clock_ahead_s=clocks[number % len(clocks)] if clocks else 0.0,
+            taken=self.silence.taken,
         )
         if twin_of is not None:
             replica.twin, twin_of.twin = twin_of, replica

@@ -20,6 +20,7 @@ from tests.sim.cluster import Place
 from tests.sim.reconfiguring import HOWS
 from tests.sim.scenario import DEAD_LETTERS, RESULTS, Happening, Scenario, make
 from tests.sim.simulation import Ran, run
+from worker.app import Worker
 from worker.intake.membership import StaticMember
 from worker.intake.offsets import Offsets
 from worker.parked.waiting import Waiting
@@ -70,6 +71,7 @@ COVERED = (
     "two processes of one name",
     "ended for a process of the same name",
     "settings taken while running",
+    "final results observed",
     *(f"settings changed: {how}" for how in dict.fromkeys(HOWS)),
 )
 """What must really have happened in so many seeds."""
@@ -119,6 +121,12 @@ def replayed(scenario: Scenario) -> None:
     """Nothing goes wrong but garbage, and somebody replays it."""
     calm(scenario)
     scenario.happenings = [Happening(scenario.quiet_at, "replay", 0, 0, "all")]
+
+
+def paused(scenario: Scenario) -> None:
+    """An account is paused early on."""
+    calm(scenario)
+    scenario.happenings = [Happening(1.0, "settings", 0, 0, "pause_account")]
 
 
 def same(first: Ran, second: Ran) -> bool:
@@ -204,15 +212,21 @@ def forgotten_replays(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Waiting, "_begin", lambda room, row, now: row.state == "replay" or begin(room, row, now))
 
 
+def deaf_workers(patch: pytest.MonkeyPatch) -> None:
+    """Changed settings are read and not taken."""
+    patch.setattr(Worker, "configure", lambda *_, **__: None)
+
+
 @pytest.mark.parametrize(
     ("breaks", "told", "change"),
     [
         (dropped_results, "no final result", calm),
         (eager_offsets, "neither result nor", crashing),
         (mangled_letters, "is not what came", crashing),
-        (careless_writes, "charged", crashing),
+        (careless_writes, "too much", crashing),
         (fighting_twins, "of one name", twins),
         (forgotten_replays, "no final result of replay", replayed),
+        (deaf_workers, "may not send", paused),
     ],
 )
 def test_the_judge_sees(
