@@ -75,6 +75,8 @@ class IntakeFence:
 
     def ended(self, delivery: Delivery) -> None:
         """The event is concluded: its result or its waiting record is acknowledged."""
+        if not self._committer.intents.has(delivery):
+            return
         record = delivery.record
         # One that came from the waiting room, or from elsewhere than its intent, is not read again by its offset.
         read_again = delivery.room_place is None and (record.topic, record.partition) == self._place(delivery)

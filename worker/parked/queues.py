@@ -62,6 +62,10 @@ class Queues:
         if len(held.ships) + len(held.cancels) == 1:
             self._orders[row.order] = (held.ships or held.cancels)[0]
 
+    def any_of(self, order: str) -> bool:
+        """True if anything of the order waits."""
+        return order in self._orders
+
     def of(self, order: str) -> Iterator[Unfinished]:
         """All of an order, shipments first."""
         ships, cancels = self._both(order)

@@ -114,8 +114,11 @@ class Room:
         """True when this delivery must not run: its event is in the room to be run from there, or was settled there."""
         if delivery.room_place is not None:
             return not self.holds(delivery)
+        partition = delivery.record.partition
+        if self.table.is_empty(partition):
+            return False
         digest = digest_of(delivery.record.value)
-        rows = (self.table.get(delivery.record.partition, key) for key in self._own_keys(delivery))
+        rows = (self.table.get(partition, key) for key in self._own_keys(delivery))
         return any(row is not None and row.state in ("waiting", "replay") and row.digest == digest for row in rows)
 
     def other_event_with_this_identity(self, delivery: Delivery) -> bool:
@@ -129,6 +132,8 @@ class Room:
         if order is None or order != delivery.lane:
             return None
         queues = self.table.waiting.queues
+        if not queues.any_of(order):
+            return None
         if delivery.room_state == "waiting":
             row = self._row(delivery)
             if row is None or row.place != delivery.room_place or queues.is_front(row):

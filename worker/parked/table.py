@@ -57,6 +57,11 @@ class Table:
         one = self._partitions.get(partition)
         return None if one is None else one.rows.get(key)
 
+    def is_empty(self, partition: int) -> bool:
+        """True if there is no row of the partition."""
+        one = self._partitions.get(partition)
+        return one is None or not one.rows
+
     def marker(self, order: str, number: str) -> Unfinished | None:
         """The marker of a number corrected away, in whichever partition."""
         if not self._markers:
