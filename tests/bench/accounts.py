@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import re
 import statistics
 import time
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import aiohttp
+from aiokafka import AIOKafkaProducer
 
 from tests.bench.accounts_runner import MANY, MANY_ACCOUNTS, names_of, secret_of
 from tests.bench.effort import Effort
@@ -21,7 +23,7 @@ from tests.bench.ground import Ground, RecordCount, tell
 from tests.bench.merchants import Merchants
 from tests.bench.orders import order_id
 from tests.bench.process import Child, child
-from tests.bench.traffic import event, produce, produce_steadily
+from tests.bench.traffic import STRUCTURED, event, produce
 from worker.sandbox.walmart.control import WalmartControl, running_walmart
 from worker.settings import LimitSettings
 
@@ -36,6 +38,7 @@ _FROM_LIFE: Final = 1.0
 _ALONE_FROM: Final = 9_000_000
 _TOKENS: Final = re.compile(r'^order_sync_walmart_calls_total{[^}]*operation="token"[^}]*} (\S+)$', re.MULTILINE)
 _POLL_S: Final = 0.1
+_TICK_S: Final = 0.05
 _PATIENCE_S: Final = 300.0
 _QUIET_S: Final = 3.0
 
@@ -91,8 +94,7 @@ def busiest(counts: Sequence[float], seconds: int) -> float:
 async def _run(ground: Ground, effort: Effort) -> _Seen:
     count, life_s = effort.accounts_count, effort.accounts_token_seconds
     seconds = _LIVES * life_s
-    per_second = count * USES_PER_LIFE / life_s
-    more = int(per_second * seconds)
+    more = int(count * USES_PER_LIFE * _LIVES)
     seen = _Seen()
     async with _walmart(count, life_s) as walmart:
         names = walmart.names
@@ -108,15 +110,41 @@ async def _run(ground: Ground, effort: Effort) -> _Seen:
             seen.configured_kb = (many.idle_mb - alone.idle_mb) * 1e3 / (count - 1)
             seen.used_kb = (many.grown_mb - alone.grown_mb) * 1e3 / (count - 1)
             watching = asyncio.create_task(worker.tokens_each_second(seconds))
-            await produce_steadily(
-                ground.bootstrap, worker.topic, per_second=per_second, count=more, first=count, stores=names
-            )
+            await _use(ground.bootstrap, worker.topic, walmart, range(count, count + more), seconds)
             seen.renewals = tuple((await watching)[int(_FROM_LIFE * life_s) :])
             await worker.until(count + more)
         counts = await walmart.control.requests()
         seen.finished = (counts.total("ship", 200) - count) / (count + more)
         seen.most_at_once = counts.most_at_once["token"]
     return seen
+
+
+async def _use(bootstrap: str, topic: str, walmart: Merchants, numbers: range, seconds: float) -> None:
+    """Write these events over so many seconds, the accounts in no order.
+
+    If they took turns, those used once in a token's life would ask for the next one in the order of the first.
+    """
+    mixed = random.Random(1).sample(numbers, len(numbers))
+    begun, written = time.monotonic(), 0
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", linger_ms=5)
+    await producer.start()
+    try:
+        while written < len(mixed):
+            await asyncio.sleep(_TICK_S)
+            until = min(len(mixed), int(len(mixed) * (time.monotonic() - begun) / seconds))
+            sent = [
+                await producer.send(
+                    topic,
+                    event(number, store=walmart.seller_of(number)),
+                    key=order_id(number).encode(),
+                    headers=STRUCTURED,
+                )
+                for number in mixed[written:until]
+            ]
+            await asyncio.gather(*sent)
+            written = until
+    finally:
+        await producer.stop()
 
 
 @asynccontextmanager
