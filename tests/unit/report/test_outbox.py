@@ -85,7 +85,8 @@ async def outbox(producer: Producer) -> AsyncIterator[Outbox]:
 
 async def settled() -> None:
     """Let the outbox linger and hand over what it has."""
-    await asyncio.sleep(0.01)
+    for _ in range(10):  # each a turn of the loop, however late its timers are
+        await asyncio.sleep(0.002)
 
 
 def put(outbox: Outbox, value: bytes, partition: int = 0) -> asyncio.Future[Place]:
