@@ -112,6 +112,10 @@ class Total:
             "budgets": {
                 "all": self._budget(self.budgets),
                 "measured": self._budget(self.measured),
+                "measured_by_size": {
+                    size: self._budget(seed for seed in self.measured if self.budgets[seed].size == size)
+                    for size in sorted({self.budgets[seed].size for seed in self.measured})
+                },
                 "seeds": {
                     seed: figures.as_json() | {"measured": seed in self.measured}
                     for seed, figures in self.budgets.items()

@@ -127,6 +127,8 @@ class Meter:
 class Figures:
     """What came of the budgets of a run."""
 
+    size: int | None = None
+    """Calls that each bucket holds; None: of several runs."""
     calls: int = 0
     """Of the workers', let through."""
     throttled: int = 0
@@ -149,6 +151,7 @@ class Figures:
         """With the two shares that count (null: nothing to measure)."""
         asked = self.calls + self.throttled
         return {
+            "size": self.size,
             "calls": self.calls,
             "throttled": self.throttled,
             "throttled_share": round(self.throttled / asked, 5) if asked else None,
@@ -201,9 +204,9 @@ class Budgets:
     def figures(self) -> Figures:
         """At the end."""
         self.look({})
-        figures = Figures()
+        figures = Figures(self.plan.size)
         for meter in self.meters.values():
-            figures.add(Figures(meter.ours, meter.throttled, meter.foreign, meter.allowed, meter.used))
+            figures.add(Figures(None, meter.ours, meter.throttled, meter.foreign, meter.allowed, meter.used))
         return figures
 
     # -- inside

@@ -163,8 +163,8 @@ class Judge:
             if message.is_guarded and self._bad_shipment(order.id):
                 return
             calm_s = now - 1_000 - scenario.quiet_at
-            if code == "throttled" and scenario.budget.size == 1:
-                return  # somebody has joined
+            if scenario.budget.size == 1:
+                return  # where several use it, whoever comes second is turned away, at any pace
             if calm_s < ENOUGH_QUIET_S + scenario.clocks_apart_s or (
                 code == "waiting_for_shipments" and scenario.quirks
             ):

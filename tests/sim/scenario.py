@@ -21,8 +21,6 @@ DEAD_LETTERS: Final = "walmart.dead-letter.v1"
 GROUP: Final = "order-sync"
 WAVE: Final = 0.25
 """Where the use of budgets is measured, everything is published in this part of the time: many wait."""
-LEAST_SHARED: Final = 5
-"""Calls that a bucket holds if several use it."""
 BUDGETED_PATIENCE_S: Final = 400.0
 """Where calls are limited, the longest backlog of a seed takes this long, also beside somebody else."""
 
@@ -118,9 +116,6 @@ def make(seed: int) -> Scenario:
     )
     scenario.happenings += mishaps.more_happenings(random.Random(f"more {seed}"), quiet_at, static=static)
     scenario.happenings += mishaps.changed_settings(random.Random(f"settings {seed}"), quiet_at)
-    if scenario.workers > 1 or budget.foreign is not None:
-        # A bucket of one call turns away whoever comes second, at any pace: a backlog would take hours.
-        budget.size = max(budget.size, LEAST_SHARED)
     if scenario.budget.measured:
         _measure(scenario)
     if scenario.budget.limited:
