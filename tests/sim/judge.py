@@ -137,9 +137,10 @@ class Judge:
             self._told_retrying[key] += 1
             return
         self.history.count("final results observed" if told["observed"] else "final results")
-        each.last = told["status"]
         if told["observed"]:
-            self._observed.add(each.message.order)
+            self._observed.add(each.message.order)  # and a dead letter stays
+        else:
+            each.last = told["status"]
         self.replays.result(told, self.cluster.loop.time())
         if each.final is None:
             each.final = (self.cluster.loop.time(), told["status"], error)
@@ -358,7 +359,11 @@ class Judge:
                 self._still_dead((key or b"").decode("utf-8", "replace"), letter.about)
         for order in self.scenario.orders.values() if not self.scenario.clock_lies else ():
             self._judge_charges(order)
-            if not self._any_failed(order) and order.store not in self.silence.loose:
+            if (
+                not self._any_failed(order)
+                and order.store not in self.silence.loose
+                and order.id not in self._disordered
+            ):
                 self.history.count("orders judged by their end")
                 self._judge_end(order)
 
