@@ -26,6 +26,22 @@ class Confirmed(NamedTuple):
     tracking_number: str | None
 
 
+class Refused(NamedTuple):
+    """Units that Walmart has refused, on a line and under a number (null: to cancel), and why."""
+
+    line_number: str
+    tracking_number: str | None
+    quantity: int
+    code: str
+    message: str
+    http_status: int | None
+    final_at: float
+    """Epoch seconds: until then the order may be an old read."""
+    partial: bool
+    """Only a part of what was open was to be cancelled."""
+    correction: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
     """A write whose outcome is unknown."""
@@ -59,6 +75,8 @@ class Carried:
     applied: bool = False
     """Something was changed at Walmart by an earlier try."""
     one_by_one: int = 0
+    refused: tuple[Refused, ...] = ()
+    """Not sent again; otherwise an event that is parked before the last of several refusals is final never ends."""
     failed_tries: int = 0
     waits: int = 0
     calls: int = 0
@@ -108,6 +126,8 @@ def _value(name: str, value: Any, default: Any) -> Any:
         return _intent(value)
     if name == "doubted":
         return _units(value)
+    if name == "refused":
+        return _refusals(value)
     if name == "warned":
         return _pairs(value)
     return _plain(name, value, default)
@@ -150,6 +170,25 @@ def _unit(value: Any) -> Confirmed:
         case [str(line), int(quantity), str() | None as number] if quantity >= 0 and not isinstance(quantity, bool):
             return Confirmed(line, quantity, number)
     raise ValueError("units must be [line number, quantity, tracking number or null]")
+
+
+def _refusals(value: Any) -> tuple[Refused, ...]:
+    if not isinstance(value, list):
+        raise ValueError("refused must be a list")
+    return tuple(_refusal(refusal) for refusal in value)
+
+
+def _refusal(value: Any) -> Refused:
+    match value:
+        case [
+            str(line), str() | None as number, int(quantity), str(code), str(message), int() | None as status,
+            int() | float() as final_at, bool(partial), bool(correction),
+        ] if not isinstance(quantity, bool) and quantity >= 0:  # fmt: skip
+            at = _plain("refused.final_at", final_at, 0.0)
+            return Refused(line, number, quantity, code, message, status, at, partial, correction)
+    raise ValueError(
+        "refused must be [line number, number or null, quantity, code, message, status, time, partial, correction]"
+    )
 
 
 def _pairs(value: Any) -> tuple[tuple[str, str], ...]:

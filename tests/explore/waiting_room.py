@@ -269,6 +269,7 @@ class Rooms:
             carried.read_twice,
             carried.applied,
             carried.one_by_one,
+            tuple(refused._replace(final_at=until(refused.final_at, now)) for refused in carried.refused),
             carried.trouble,
         )
 

@@ -10,13 +10,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final, cast, get_args
 
-from schemas.carried import MAX_PROGRESS_BYTES, Carried, Intent, write_carried
+from schemas.carried import MAX_PROGRESS_BYTES, Carried, Intent, Refused, write_carried
 from schemas.deadletter import Confirmed, DeadLetterHeaders
 from schemas.results import Operation, WalmartStatus
 from schemas.scrub import one_line
 from worker.delivery import Delivery
 from worker.errors import ERRORS, Failure
-from worker.outcome import Again, ConfirmedUnits, Progress, Trouble, Unsettled, Warned
+from worker.outcome import Again, ConfirmedUnits, Progress, Refusal, Trouble, Unsettled, Warned
 from worker.parked.unfinished import PAUSED
 
 MAX_WARNED: Final = 10
@@ -57,6 +57,7 @@ def carry(delivery: Delivery, now: float) -> Carried:
             happened_at=max(0.0, delivery.happened_at),
             told_retrying=delivery.told_retrying,
             parked_at=now,
+            refused=_refused(progress),
             failed_tries=progress.failed_tries,
             waits=progress.waits,
             calls=progress.calls,
@@ -124,6 +125,17 @@ def _restore_wait(delivery: Delivery, about: DeadLetterHeaders, carried: Carried
     if about.replay_number and carried.counts_from:
         delivery.replayed_at = carried.counts_from
     delivery.told_retrying = carried.told_retrying
+    progress.refused = {
+        (each.line_number, each.tracking_number): Refusal(
+            Failure(each.code, each.message, each.http_status),
+            each.final_at,
+            each.partial,
+            each.correction,
+            each.quantity,
+        )
+        for each in carried.refused
+        if each.code in ERRORS
+    }
     progress.failed_tries = carried.failed_tries
     progress.waits = carried.waits
     progress.calls = carried.calls
@@ -149,6 +161,8 @@ def _bounded(carried: Carried) -> Carried:
     """The same in fewer words where it would not fit: units in doubt become a time before which nothing is risked."""
     if len(write_carried(carried)) <= MAX_PROGRESS_BYTES:
         return carried
+    if carried.refused:
+        return _bounded(replace(carried, refused=()))  # Walmart will refuse them again
     unsettled = carried.unsettled
     hold_until = max(carried.hold_until, unsettled.believe_at if unsettled is not None else 0.0)
     return replace(
@@ -163,6 +177,23 @@ def _bounded(carried: Carried) -> Carried:
 
 def _told(units: Iterable[ConfirmedUnits]) -> tuple[Confirmed, ...]:
     return tuple(Confirmed(unit.line_number, unit.quantity, unit.tracking_number) for unit in units)
+
+
+def _refused(progress: Progress) -> tuple[Refused, ...]:
+    return tuple(
+        Refused(
+            line,
+            number,
+            refusal.quantity,
+            refusal.failure.code,
+            one_line(refusal.failure.message, _MAX_MESSAGE),
+            refusal.failure.http_status,
+            max(0.0, refusal.final_at),
+            refusal.partial,
+            refusal.correction,
+        )
+        for (line, number), refusal in progress.refused.items()
+    )
 
 
 def _units(told: Iterable[Confirmed]) -> tuple[ConfirmedUnits, ...]:

@@ -14,7 +14,7 @@ from schemas.carried import MAX_PROGRESS_BYTES, write_carried
 from schemas.deadletter import DeadLetterHeaders
 from worker.delivery import Delivery, Event
 from worker.errors import Failure
-from worker.outcome import Again, ConfirmedUnits, Progress, Trouble, Unsettled, Verdict, Warned
+from worker.outcome import Again, ConfirmedUnits, Progress, Refusal, Trouble, Unsettled, Verdict, Warned
 from worker.parked import letters
 from worker.parked.carried import carry, restore
 
@@ -25,6 +25,23 @@ units = st.builds(
 )
 several = st.lists(units, max_size=4).map(tuple)
 seconds = st.floats(0, 4e9, allow_nan=False)
+refusals = st.dictionaries(
+    st.tuples(st.text("0123456789", min_size=1, max_size=4), st.none() | st.text("ABC123", max_size=8)),
+    st.builds(
+        Refusal,
+        st.builds(
+            Failure,
+            st.sampled_from(["walmart_refused", "partial_cancel_refused"]),
+            st.text("abc:", max_size=20),
+            st.none() | st.integers(400, 499),
+        ),
+        seconds,
+        st.booleans(),
+        st.booleans(),
+        st.integers(0, 99),
+    ),
+    max_size=3,
+)
 progresses = st.builds(
     Progress,
     attempts=st.integers(0, 99),
@@ -36,6 +53,7 @@ progresses = st.builds(
     doubted=several,
     applied=st.booleans(),
     one_by_one=st.integers(0, 2),
+    refused=refusals,
     hold_until=seconds,
     read_twice=st.booleans(),
     waited_budget_s=st.floats(0, 1e6).map(lambda number: round(number, 3)),
@@ -74,7 +92,7 @@ def test_everything_an_event_needs_to_go_on_comes_back(progress: Progress) -> No
     assert (again.told_retrying, again.first_seen, again.refusal) == (True, NOW - 5_000, None)
     assert again.last_again == event.last_again
     for name in ("attempts", "failed_tries", "waits", "calls", "confirmed", "doubted", "one_by_one", "read_twice",
-                 "waited_budget_s", "waited_retry_s", "paused_s"):  # fmt: skip
+                 "refused", "waited_budget_s", "waited_retry_s", "paused_s"):  # fmt: skip
         assert getattr(came, name) == getattr(progress, name), name
     assert came.applied == (progress.applied or bool(progress.confirmed))
     assert came.hold_until == (max(progress.hold_until, LAG_S) if progress.read_twice else progress.hold_until)
@@ -111,6 +129,27 @@ def test_an_unknown_outcome_survives_becoming_dead_and_being_replayed_at_once() 
     assert again.progress.unsettled.believe_at == NOW + 1 + LAG_S
     assert again.progress.failed_tries == 0, "a replay has its own tries"
     assert not again.told_retrying
+
+
+def test_too_many_refusals_are_left_out_before_anything_that_is_in_doubt() -> None:
+    event = delivery()
+    event.progress.unsettled = Unsettled((ConfirmedUnits("1", 2, "1Z"),), NOW + 40, leaves_open=True)
+    event.progress.refused = {
+        (str(n), None): Refusal(Failure("walmart_refused", "no " * 60), NOW, quantity=1) for n in range(500)
+    }
+    assert len(write_carried(carry(event, NOW))) <= MAX_PROGRESS_BYTES
+    again = taken_up(parked(event), now=NOW)
+    assert again.progress.refused == {}
+    assert again.progress.unsettled is not None
+
+
+def test_a_replay_tries_again_what_was_refused() -> None:
+    event = delivery()
+    event.progress.refused = {("1", None): Refusal(Failure("walmart_refused", "no"), NOW, quantity=1)}
+    dead = letters.dead(event, Verdict("cancel", "none", Failure("walmart_refused", "no")))
+    assert taken_up(through_kafka(replace(dead, state="replay", replay_number=1))).progress.refused == {}
+    waiting = replace(parked(event), state="replay", replay_number=1)
+    assert taken_up(through_kafka(waiting)).progress.refused == {}
 
 
 def test_too_many_units_in_doubt_become_a_time_before_which_nothing_is_risked() -> None:
