@@ -151,7 +151,7 @@ class Figures:
         """With the two shares that count (null: nothing to measure)."""
         asked = self.calls + self.throttled
         return {
-            "size": self.size,
+            **({} if self.size is None else {"size": self.size}),
             "calls": self.calls,
             "throttled": self.throttled,
             "throttled_share": round(self.throttled / asked, 5) if asked else None,
