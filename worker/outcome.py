@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from schemas.results import Effect, InventoryState, LineState, Operation, WalmartStatus
 from schemas.walmart.order import Order
@@ -19,8 +19,7 @@ from worker.story import Story
 from worker.waits import Waits
 
 
-@dataclass(frozen=True, slots=True)
-class LineOutcome:
+class LineOutcome(NamedTuple):
     """What became of some units of one line. `reason`: an error code, or Walmart's reason of a confirmed cancel."""
 
     line_number: str | None
@@ -42,8 +41,7 @@ class InventoryOutcome:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Warned:
+class Warned(NamedTuple):
     """A warning: a code of `WARNINGS` and its particulars."""
 
     code: str
@@ -69,8 +67,7 @@ WARNINGS: dict[str, str] = {
 """Warning codes and what they mean: the only place they are defined."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConfirmedUnits:
+class ConfirmedUnits(NamedTuple):
     """Units of a line that Walmart confirmed for this event: shipped under a number, or cancelled (number is null)."""
 
     line_number: str

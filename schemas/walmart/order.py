@@ -7,9 +7,9 @@ nothing here fails on what it does not know; only an order without id or lines i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from schemas.results import WalmartStatus
 
@@ -25,8 +25,7 @@ class OrderUnreadableError(ValueError):
     """The body is JSON but not an order; the text names what is missing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parcel:
+class Parcel(NamedTuple):
     """Units of one line that Walmart shows as Shipped, Delivered or Refund under one tracking number."""
 
     tracking_number: str | None
@@ -34,8 +33,7 @@ class Parcel:
     carrier: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OrderLine:
+class OrderLine(NamedTuple):
     """One line: how many units were ordered and where they are now. All quantities are units."""
 
     line_number: str
@@ -75,7 +73,7 @@ class Order:
     @property
     def open(self) -> int:
         """Open units of all lines. It only ever falls, so of two snapshots the one with fewer is the later."""
-        return sum(line.open for line in self.lines)
+        return sum([line.created + line.acknowledged for line in self.lines])
 
     @property
     def fulfilled_by_walmart(self) -> bool:
@@ -85,8 +83,12 @@ class Order:
     @property
     def status(self) -> WalmartStatus:
         """The order's state in one word, from its lines."""
-        shipped = any(line.shipped for line in self.lines)
-        if self.open:
+        still_open = shipped = False
+        for line in self.lines:
+            left = line.created + line.acknowledged
+            still_open = still_open or left > 0
+            shipped = shipped or line.ordered - left - line.cancelled > 0
+        if still_open:
             return "partially_shipped" if shipped else "open"
         return "shipped" if shipped else "cancelled"
 
@@ -105,7 +107,7 @@ def read_order(body: Any) -> Order:
     number = _text(order.get("purchaseOrderId"))
     if number is None:
         raise OrderUnreadableError("purchaseOrderId is missing")
-    lines = tuple([_read_line(line) for line in _many(order.get("orderLines"), "orderLine")])
+    lines = tuple([_plain_line(line) or _read_line(line) for line in _many(order.get("orderLines"), "orderLine")])
     if not lines:
         raise OrderUnreadableError("orderLines.orderLine is missing or empty")
     shipping = order.get("shippingInfo")
@@ -117,6 +119,36 @@ def read_order(body: Any) -> Order:
         method_code=_text(shipping.get("methodCode")) if isinstance(shipping, dict) else None,
         ship_node_type=_text(node.get("type")) if isinstance(node, dict) else None,
     )
+
+
+def _plain_line(line: Any) -> OrderLine | None:
+    """A line exactly as documented, three times as fast as `_read_line`; None where anything is different."""
+    try:
+        number, sku, ordered = line["lineNumber"], line["item"]["sku"], line["orderLineQuantity"]["amount"]
+        created = acknowledged = cancelled = 0
+        parcels: list[Parcel] = []
+        for entry in line["orderLineStatuses"]["orderLineStatus"]:
+            amount, status = entry["statusQuantity"]["amount"], entry["status"]
+            if not amount.isdecimal() or len(amount) > 9:
+                return None
+            if status == "Acknowledged":
+                acknowledged += int(amount)
+            elif status == "Shipped" or status == "Delivered":  # twice as fast as `in`
+                parcels.append(_parcel(entry["trackingInfo"], int(amount)))
+            elif status == "Created":
+                created += int(amount)
+            elif status == "Cancelled":
+                cancelled += int(amount)
+            else:
+                return None
+        if (
+            type(number) is not str or not number or type(sku) is not str or not ordered.isdecimal() or len(ordered) > 9
+            or line.get("intentToCancel") is not None or not (parcels or line["orderLineStatuses"]["orderLineStatus"])
+        ):  # fmt: skip
+            return None
+    except (KeyError, TypeError, AttributeError):
+        return None
+    return OrderLine(number, sku, int(ordered), created, acknowledged, cancelled, tuple(parcels))
 
 
 def _read_line(line: Any) -> OrderLine:
@@ -134,18 +166,22 @@ def _read_line(line: Any) -> OrderLine:
     parcels: list[Parcel] = []
     for entry, quantity in zip(entries, quantities, strict=True):
         assert quantity is not None
-        status = _text(entry.get("status"))
-        if status is None:
-            raise OrderUnreadableError(f"line {number[:20]} shows no status")
-        status = _STATUSES.get(status) or status.strip().casefold()
+        status = entry.get("status")
+        if type(status) is not str or status not in _STATUSES:
+            status = _text(status)
+            if status is None:
+                raise OrderUnreadableError(f"line {number[:20]} shows no status")
+            status = status.strip().casefold()
+        else:
+            status = _STATUSES[status]
         if status == "created":
             created += quantity
         elif status == "acknowledged":
             acknowledged += quantity
-        elif status in _CANCELLED:
-            cancelled += quantity
         elif status in _SHIPPED:
             parcels.append(_parcel(entry.get("trackingInfo"), quantity))
+        elif status in _CANCELLED:
+            cancelled += quantity
     item = line.get("item")
     asked = line.get("intentToCancel")
     return OrderLine(
@@ -189,8 +225,7 @@ def _merged(lines: tuple[OrderLine, ...]) -> tuple[OrderLine, ...]:
         merged[line.line_number] = (
             line
             if first is None
-            else replace(
-                first,
+            else first._replace(
                 ordered=first.ordered + line.ordered,
                 created=first.created + line.created,
                 acknowledged=first.acknowledged + line.acknowledged,
@@ -214,6 +249,8 @@ def _many(holder: Any, name: str) -> list[Any]:
 def _amount(quantity: Any) -> int | None:
     """`{"unitOfMeasurement": "EACH", "amount": "2"}` as a number of units; None where it is missing or nonsense."""
     amount = quantity.get("amount") if isinstance(quantity, dict) else quantity
+    if type(amount) is str and len(amount) < 10 and amount.isdecimal():
+        return int(amount)
     if isinstance(amount, bool) or not isinstance(amount, str | int | float):
         return None
     try:

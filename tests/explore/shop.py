@@ -49,13 +49,13 @@ def done(order: Order, call: Call) -> Order | CallError:
             word = "OverShipped" if call.kind == "ship" else "cannot be cancelled, already shipped or cancelled"
             error = WalmartError("INVALID_REQUEST_CONTENT", None, f"Qty {word}")
             return CallError(CallKind.REFUSED, f"Qty {word}", 400, (error,))
-        line = replace(line, acknowledged=line.acknowledged - units)
+        line = line._replace(acknowledged=line.acknowledged - units)
         if call.kind == "ship":
             known = {parcel.tracking_number: parcel.quantity for parcel in line.parcels}
             known[tracking] = known.get(tracking, 0) + units
-            line = replace(line, parcels=tuple(Parcel(name, known[name]) for name in sorted(known, key=str)))
+            line = line._replace(parcels=tuple(Parcel(name, known[name]) for name in sorted(known, key=str)))
         else:
-            line = replace(line, cancelled=line.cancelled + units)
+            line = line._replace(cancelled=line.cancelled + units)
         lines[number] = line
     return replace(order, lines=tuple(lines.values()))
 

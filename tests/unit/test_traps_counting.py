@@ -54,7 +54,7 @@ def called(kind: CallKind | None, subject: str) -> CallReport:
         "correlation_id": subject,
         "subject": subject,
     }
-    return CallReport(**{name: value for name, value in fields.items() if name in CallReport.__dataclass_fields__})
+    return CallReport(**{name: value for name, value in fields.items() if name in CallReport._fields})
 
 
 def test_the_successes_of_others_do_not_keep_a_poison_event_alive() -> None:

@@ -27,8 +27,7 @@ class Acknowledge(NamedTuple):
     expected: tuple[ConfirmedUnits, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Ship:
+class Ship(NamedTuple):
     """First shipment of units: `POST …/shipping`. Charges the buyer."""
 
     statuses: tuple[ShipStatus, ...]
@@ -56,8 +55,7 @@ class Ship:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Correct:
+class Correct(NamedTuple):
     """Another tracking number for shipped units: `POST …/shipping` with PARTIAL_UPDATE. Charges nobody."""
 
     statuses: tuple[ShipStatus, ...]
@@ -85,8 +83,7 @@ class Correct:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(NamedTuple):
     """Cancel open units: `POST …/cancel`."""
 
     lines: tuple[CancelLine, ...]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
 from urllib.parse import quote
@@ -31,8 +30,7 @@ class Blocked(NamedTuple):
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Carriage:
+class Carriage(NamedTuple):
     """Who carries a package: exactly one of `carrier` and `other_carrier` is set."""
 
     carrier: str | None
@@ -98,5 +96,7 @@ def method_of(order: Order) -> str:
 
 
 def _url(text: str | None) -> str | None:
-    url = (text or "").strip()
+    if not text:
+        return None
+    url = text.strip()
     return url if url.startswith(("https://", "http://")) else None

@@ -7,6 +7,7 @@ is never guessed: it follows the store's policy.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 from schemas.walmart.carriers import CARRIERS
@@ -169,6 +170,7 @@ _ALIASES: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
+@lru_cache(maxsize=1_024)  # the same few carriers for ever
 def spelled(name: str) -> str:
     """The form built-in names are compared in: letters and digits only, without case."""
     return "".join(character for character in name.casefold() if character.isalnum())

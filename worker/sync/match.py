@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from schemas.events import OrderShipped, Package, ShippedItem
 from schemas.walmart.order import Order, OrderLine
 from worker.sync.tracking import TrackingNumber, canonical, read_number
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
+class Box(NamedTuple):
     """A package of the event, its number read."""
 
     package: Package
@@ -56,9 +56,9 @@ def demands_of(data: OrderShipped, boxes: list[Box]) -> list[Demand]:
     """
     summed: dict[tuple[str | None, str | None, str | int, str | None], Demand] = {}
     for index, (box, items) in enumerate(zip(boxes, _items(data), strict=True)):
+        # A package without a usable number is nobody's sister: it keeps its own place.
+        number: str | int = box.number.canonical if box.number.problem is None else index
         for item, quantity in items:
-            # A package without a usable number is nobody's sister: it keeps its own place.
-            number: str | int = box.number.canonical if box.number.problem is None else index
             key = (item.line_number, item.sku, number, box.replaces)
             demand = summed.get(key)
             if demand is None:
@@ -107,6 +107,9 @@ class Ledger:
             self.open[number] = line.open
             self.cancelled[number] = line.cancelled
             otherwise = line.shipped
+            if not line.parcels:
+                self.shown_otherwise[number] = otherwise
+                continue
             for parcel in line.parcels:
                 form = canonical(parcel.tracking_number) if parcel.tracking_number else ""
                 self.shown[number, form] = self.shown.get((number, form), 0) + parcel.quantity
@@ -134,7 +137,7 @@ class Ledger:
 def _items(data: OrderShipped) -> list[list[tuple[ShippedItem, int]]]:
     """Per package its items and units; a shipment's own items are dealt to the packages in turn, unit by unit."""
     if data.items is None:
-        return [[(item, item.quantity) for item in package.items or ()] for package in data.packages]
+        return [[(item, item.quantity) for item in package.items] if package.items else [] for package in data.packages]
     count = len(data.packages)
     dealt: list[list[tuple[ShippedItem, int]]] = [[] for _ in range(count)]
     turn = 0

@@ -6,7 +6,7 @@ from typing import Final
 
 from schemas.events import OrderShipped
 from schemas.walmart.order import Order, OrderLine
-from worker.outcome import Warned
+from worker.outcome import Refusal, Warned
 from worker.sync.calls import Key, LineFate, Mark, Memory, Plan, PlannedLine, Problem, Superseded
 from worker.sync.carriage import Blocked, Carriage, ShipTime, carriage_of, ship_time_of
 from worker.sync.match import Box, Demand, Ledger, boxes_without_units, demands_of, lines_of, read_boxes
@@ -82,7 +82,9 @@ class _ShipPlanner:
         self.superseded, self.memory = superseded, memory
         self.boxes = read_boxes(data)
         self.ledger = Ledger(order, _own_numbers(self.boxes))
-        self.known = {(units.line_number, canonical(units.tracking_number or "")) for units in memory.confirmed}
+        self.known = memory.confirmed and {
+            (units.line_number, canonical(units.tracking_number or "")) for units in memory.confirmed
+        }
         self.lines: list[PlannedLine] = []
         self.problems: list[Problem] = []
         self.warnings: list[Warned] = []
@@ -110,7 +112,7 @@ class _ShipPlanner:
         return found
 
     def plan(self) -> Plan:
-        corrections = sum(box.replaces is not None for box in self.boxes)
+        corrections = len([box for box in self.boxes if box.replaces is not None])
         plan = Plan("correct" if corrections == len(self.boxes) else "ship")
         demands = demands_of(self.data, self.boxes)
         if self.order.fulfilled_by_walmart:
@@ -118,10 +120,12 @@ class _ShipPlanner:
             for demand in demands:
                 self._tell(demand, None, demand.quantity, "refused", "order_fulfilled_by_walmart")
         else:
-            self.replaced = self._replaced(demands)
+            if corrections:
+                self.replaced = self._replaced(demands)
             for demand in demands:
                 self._meet(demand)
-            self._tell_repeats()
+            if self.repeats:
+                self._tell_repeats()
             for box in boxes_without_units(self.data, self.boxes):
                 told = box.number.told or "a package without a number"
                 self._warn("package_without_units", f"{told}: more packages than units in the shipment")
@@ -163,18 +167,24 @@ class _ShipPlanner:
 
     def _superseded_at(self, lines: tuple[OrderLine, ...], number: str) -> float | None:
         """When the number was last corrected away on one of these lines."""
-        times = [at for line in lines if (at := self.superseded((line.line_number, number))) is not None]
-        return max(times) if times else None
+        latest: float | None = None
+        for line in lines:
+            at = self.superseded((line.line_number, number))
+            if at is not None and (latest is None or at > latest):
+                latest = at
+        return latest
 
     def _ship(self, demand: Demand, lines: tuple[OrderLine, ...]) -> None:
         asked = demand.quantity if demand.total is None else demand.total
-        shown = self._shown(demand, lines, asked)
-        need = asked - sum(units for _, units in shown)
+        shown, need = self._shown(demand, lines, asked)
         if need and asked > demand.quantity:
             need -= self._stranded(lines, min(need, asked - demand.quantity))
-        self._tell_shown(demand, shown, need)
+        if shown:
+            self._tell_shown(demand, shown, need)
         if need:
-            self._conflict(demand, lines, self._send(demand, lines, need))
+            short = self._send(demand, lines, need)
+            if short:
+                self._conflict(demand, lines, short)
         elif demand.total is None and not any(self._known(line, demand) for line in lines):
             self.repeats.append((demand, lines))
 
@@ -205,8 +215,7 @@ class _ShipPlanner:
             self._leave(demand)
             return
         asked = demand.quantity if demand.total is None else demand.total
-        shown = self._shown(demand, lines, asked)
-        need = asked - sum(units for _, units in shown)
+        shown, need = self._shown(demand, lines, asked)
         self._tell_shown(demand, shown, need)
         need = wanted = min(need, demand.quantity)
         for line in lines:
@@ -252,14 +261,19 @@ class _ShipPlanner:
 
     # -- what is there already
 
-    def _shown(self, demand: Demand, lines: tuple[OrderLine, ...], asked: int) -> list[tuple[OrderLine, int]]:
-        shown = []
+    def _shown(
+        self, demand: Demand, lines: tuple[OrderLine, ...], asked: int
+    ) -> tuple[list[tuple[OrderLine, int]], int]:
+        """Units of the lines that are shown under the demand's number; and how many of those asked for are not."""
+        shown: list[tuple[OrderLine, int]] = []
+        if not self.ledger.shown:
+            return shown, asked
         for line in lines:
             units = self.ledger.claim(line, demand.box.number.canonical, asked)
             if units:
                 asked -= units
                 shown.append((line, units))
-        return shown
+        return shown, asked
 
     def _tell_shown(self, demand: Demand, shown: list[tuple[OrderLine, int]], need: int) -> None:
         """Of what is shown, this event's own units: those this try has sent, then as many as the event speaks of."""
@@ -299,8 +313,8 @@ class _ShipPlanner:
         for line in lines:
             if line.buyer_asked_to_cancel and not self.data.intent_to_cancel_override:
                 held = True
-            elif need and self.ledger.open[line.line_number]:
-                units = min(need, self.ledger.open[line.line_number])
+            elif need and (left := self.ledger.open[line.line_number]):
+                units = min(need, left)
                 need -= units
                 if self._piece(self.sends, demand, line, units):
                     self.ledger.take(line, units)
@@ -314,12 +328,7 @@ class _ShipPlanner:
 
     def _piece(self, pieces: list[Piece], demand: Demand, line: OrderLine, units: int) -> bool:
         """One status of a call, unless something forbids it; False: its units stay free for others."""
-        number = demand.box.number
-        key, correction = (line.line_number, number.canonical), pieces is self.moves
-        refusal = self.memory.refused.get(key) if self.memory.refused and self.refused_are_out else None
-        # One of more units may have been planned from an old read: it says nothing of fewer.
-        still = refusal is not None and self.wanted.get((key, correction), units) >= refusal.quantity
-        if refusal is not None and still and refusal.correction == correction:
+        if self.memory.refused and self.refused_are_out and (refusal := self._refused(pieces, demand, line, units)):
             failure = refusal.failure
             self._tell(demand, line, units, "refused", failure.code)
             self.problems.append(Problem(failure.code, failure.message, line.line_number, failure))
@@ -327,14 +336,23 @@ class _ShipPlanner:
         carriage = self._carriage(demand.box)
         if self.ship_time is None:
             self.ship_time = ship_time_of(self.data.shipped_at, self.order, self.now)
-        for blocked in (carriage, self.ship_time):
-            if isinstance(blocked, Blocked):
-                self._refuse(demand, line, units, blocked.code, blocked.message)
-                return False
-        assert isinstance(carriage, Carriage)
+        if isinstance(carriage, Blocked) or isinstance(self.ship_time, Blocked):
+            blocked = carriage if isinstance(carriage, Blocked) else self.ship_time
+            assert isinstance(blocked, Blocked)
+            self._refuse(demand, line, units, blocked.code, blocked.message)
+            return False
         pieces.append(Piece(line.line_number, units, demand.box, carriage))
         self._tell(demand, line, units, "send")
         return True
+
+    def _refused(self, pieces: list[Piece], demand: Demand, line: OrderLine, units: int) -> Refusal | None:
+        """What Walmart has said to these units under this number before, where that still counts."""
+        key, correction = (line.line_number, demand.box.number.canonical), pieces is self.moves
+        refusal = self.memory.refused.get(key) if self.memory.refused else None
+        if refusal is None or refusal.correction != correction:
+            return None
+        # One of more units may have been planned from an old read: it says nothing of fewer.
+        return refusal if self.wanted.get((key, correction), units) >= refusal.quantity else None
 
     def _carriage(self, box: Box) -> Carriage | Blocked:
         form = box.number.canonical

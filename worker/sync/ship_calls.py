@@ -54,7 +54,7 @@ def ship_calls(
     """
     if not isinstance(ship_time, ShipTime) or not (sends or moves):
         return (), []
-    warnings = dict.fromkeys(_warnings(data, sends + moves, ship_time))
+    warnings = _warnings(data, sends + moves, ship_time)
     calls: list[Call] = []
     if sends and not memory.acknowledged and any(line.created for line in order.lines):
         calls.append(Acknowledge())
@@ -68,7 +68,7 @@ def ship_calls(
     for group in _grouped(_entries(order, moves, ship_time.ms, correction=True), memory.one_by_one):
         statuses, keys = tuple([entry[0] for entry in group]), tuple([entry[1] for entry in group])
         calls.append(Correct(statuses, keys, _expected(ledger, group), seller_order_id, override, address))
-    return tuple(calls), list(warnings)
+    return tuple(calls), list(dict.fromkeys(warnings)) if warnings else warnings
 
 
 def _warnings(data: OrderShipped, pieces: list[Piece], ship_time: ShipTime) -> list[Warned]:
@@ -105,16 +105,11 @@ def _entries(order: Order, pieces: list[Piece], ship_time_ms: int, *, correction
     entries: list[_Entry] = []
     for key in keys:
         piece = first[key]
+        carrier, other_carrier, tracking_url, _ = piece.carriage
+        sent = piece.box.number.sent
+        current = _spelling(order, key[0], key[2])
         status = ShipStatus(
-            line_number=key[0],
-            quantity=summed[key],
-            tracking_number=piece.box.number.sent,
-            ship_date_time_ms=ship_time_ms,
-            method_code=method,
-            carrier=piece.carriage.carrier,
-            other_carrier=piece.carriage.other_carrier,
-            tracking_url=piece.carriage.tracking_url,
-            current_tracking_number=_spelling(order, key[0], key[2]),
+            key[0], summed[key], sent, ship_time_ms, method, carrier, other_carrier, tracking_url, current
         )
         entries.append((status, (key[0], key[1])))
     return entries

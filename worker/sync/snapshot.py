@@ -40,8 +40,7 @@ def overlay(order: Order, confirmed: Iterable[ConfirmedUnits], superseded: Super
             continue
         changed = True
         from_acknowledged = min(missing, line.acknowledged)
-        lines[line.line_number] = replace(
-            line,
+        lines[line.line_number] = line._replace(
             acknowledged=line.acknowledged - from_acknowledged,
             created=line.created - (missing - from_acknowledged),
             cancelled=line.cancelled + (missing if form is None else 0),
@@ -58,7 +57,7 @@ def later(known: Order, read: Order) -> Order:
         if best is None or line.open < best.open:
             best = line
         if line.buyer_asked_to_cancel and not best.buyer_asked_to_cancel:
-            best = replace(best, buyer_asked_to_cancel=True)
+            best = best._replace(buyer_asked_to_cancel=True)
         lines.append(best)
     return replace(read, lines=tuple(lines))
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 LONGEST: Final = 60
 """Characters of a canonical number. No carrier has numbers half as long, and what is confirmed under a number is kept
@@ -24,8 +23,7 @@ _S10_US: Final = re.compile(r"[A-Z]{2}([0-9]{8})([0-9])US")
 _FEDEX_NAMED: Final = re.compile(r"fed\s*-?ex|federal\s*express", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class TrackingNumber:
+class TrackingNumber(NamedTuple):
     """A package's number. With a `problem` (an error code) it cannot be sent."""
 
     told: str
@@ -61,7 +59,7 @@ def read_number(told: str | None, purchase_order_id: str, commerce_order_id: str
         return TrackingNumber("", "", "", "tracking_number_missing", "the package has no tracking number")
     number = clean(text)
     form = canonical(number)
-    if not number or _loses_letters(text):
+    if not number or (number is not text and _loses_letters(text)):
         return TrackingNumber(
             text, number, form, "tracking_number_invalid", f'tracking number "{text}" has no usable characters'
         )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from worker.walmart.answer import CallKind
 
@@ -32,8 +31,7 @@ Begun = Callable[[Operation, str], int]
 back in the one report about that request."""
 
 
-@dataclass(frozen=True, slots=True)
-class CallReport:
+class CallReport(NamedTuple):
     """One attempt, seen from outside."""
 
     account: str

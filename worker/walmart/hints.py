@@ -13,16 +13,19 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Final
+
+from multidict import istr
 
 MAX_WAIT_S: Final = 300.0
 """Longest wait believed, in seconds: a header never stops an account for longer."""
 
 _ABSURD_S: Final = 7 * 86_400.0
 _LONGEST_TEXT: Final = 100
-_REPLENISH: Final = ("X-Next-Replenishment-Time", "X-Next-Replenish-Time")
-_LEFT: Final = "X-Current-Token-Count"
-_DATE: Final = "Date"
+_REPLENISH: Final = (istr("X-Next-Replenishment-Time"), istr("X-Next-Replenish-Time"))
+_LEFT: Final = istr("X-Current-Token-Count")
+_DATE: Final = istr("Date")
 _DATE_EXACT_S: Final = 1.0
 """`Date` has whole seconds, and the answer has travelled: a smaller difference says nothing."""
 _DATE_FARTHEST_S: Final = 3_600.0
@@ -102,6 +105,7 @@ def _number(text: str, now: float) -> float | None:
     return number if number >= 1e9 else now + number
 
 
+@lru_cache(maxsize=64)  # hundreds of answers have the same second's date
 def _date(text: str) -> float | None:
     try:
         moment = datetime.fromisoformat(text)

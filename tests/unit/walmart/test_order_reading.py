@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 
 import schemas.walmart
 from schemas.walmart.carriers import CARRIERS, METHOD_CODES
-from schemas.walmart.order import Order, OrderLine, OrderUnreadableError, Parcel, read_order
+from schemas.walmart.order import (
+    Order,
+    OrderLine,
+    OrderUnreadableError,
+    Parcel,
+    _plain_line,
+    _read_line,
+    read_order,
+)
 
 OPENAPI = Path(schemas.walmart.__file__).parent / "openapi"
 EXAMPLES = sorted(path for path in OPENAPI.glob("*response.example*.json") if not path.name.startswith("list"))
@@ -292,3 +300,28 @@ def _read_or_unreadable(body: Any) -> None:
         assert min(entry.ordered, entry.created, entry.acknowledged, entry.cancelled, entry.shipped) >= 0
     assert read.status in ("open", "partially_shipped", "shipped", "cancelled")
     hash(read)
+
+
+LINE = line(**statuses(status("Acknowledged", "1"), status("Shipped", "2", trackingInfo={"trackingNumber": "1Z"})))
+LINE_PLACES = _paths(LINE)[1:]
+ODD = SCALARS | st.sampled_from(["Delivered", "Cancelled", "Refund", " created ", "٣", "0000000001", {}, [], [{}], "²"])
+
+
+@given(st.lists(st.tuples(st.sampled_from(LINE_PLACES), ODD), max_size=3), st.none() | ODD)
+def test_the_short_way_and_the_long_way_lead_to_the_same(
+    changes: list[tuple[tuple[Any, ...], Any]], asked_to_cancel: Any
+) -> None:
+    """A line as documented is read in a few steps; everything else at length."""
+    assert _plain_line(LINE) == _read_line(LINE)
+    changed = copy.deepcopy(LINE)
+    if asked_to_cancel is not None:
+        changed["intentToCancel"] = asked_to_cancel
+    for path, value in changes:
+        holder: Any = changed
+        for name in path[:-1]:
+            holder = holder[name] if isinstance(holder, dict | list) and holder else {}
+        if isinstance(holder, dict) or (isinstance(holder, list) and path[-1] in range(len(holder))):
+            holder[path[-1]] = value
+    plain = _plain_line(changed)
+    if plain is not None:
+        assert plain == _read_line(changed)
