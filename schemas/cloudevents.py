@@ -179,7 +179,7 @@ def _structured(body: Any, *, whole: bool) -> CloudEvent | ContractError:
     if "data_base64" in body:
         return _undecodable("data_base64", None, "must be absent: give the data as JSON in data", known_of(body, data))
     content_type = body.get("datacontenttype")
-    if content_type is not None and not (
+    if content_type not in (None, "application/json") and not (
         isinstance(content_type, str) and _is_json(content_type.partition(";")[0].strip().lower())
     ):
         return _undecodable("datacontenttype", content_type, "must be application/json", known_of(body, data))

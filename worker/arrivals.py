@@ -87,15 +87,18 @@ class Arrivals:
         if misplaced(record, intake.partition_count(record.topic)):
             self._metrics.misplaced_keys.inc(record.topic)
             intake.note_misplaced(record)
-        self._enter(self._decoder.decode(record, now=self._clock.now(), epoch=epoch), "received")
+        now = self._clock.now()
+        self._enter(self._decoder.decode(record, now=now, epoch=epoch), "received", now)
 
     def too_large(self, record: Record, epoch: int) -> None:
         """A record that could not be fetched."""
-        self._enter(self._decoder.too_large(record, now=self._clock.now(), epoch=epoch), "received")
+        now = self._clock.now()
+        self._enter(self._decoder.too_large(record, now=now, epoch=epoch), "received", now)
 
     def unreadable(self, record: Record, epoch: int) -> None:
         """A record that the client cannot take apart."""
-        self._enter(self._decoder.unreadable(record, now=self._clock.now(), epoch=epoch), "received")
+        now = self._clock.now()
+        self._enter(self._decoder.unreadable(record, now=now, epoch=epoch), "received", now)
 
     # -- from the waiting room
 
@@ -109,7 +112,7 @@ class Arrivals:
         delivery.only_tell = taken.why == "late"
         if about.state == "waiting" and about.progress is not None and about.progress.parked_at:
             self._note_wait(delivery, OF_CODE.get(about.code or "", "retry"), now - about.progress.parked_at)
-        entry = self._enter(delivery, f"taken out of the waiting room ({taken.why})")
+        entry = self._enter(delivery, f"taken out of the waiting room ({taken.why})", now)
         if delivery.only_tell or (taken.why == "expired" and self._is_over(delivery, now)):
             self._lanes.evict(entry)
 
@@ -120,9 +123,8 @@ class Arrivals:
 
     # -- either
 
-    def _enter(self, delivery: Delivery, how: str) -> Entry[Delivery]:
-        now = self._clock.now()
-        record = delivery.record
+    def _enter(self, delivery: Delivery, how: str, now: float) -> Entry[Delivery]:
+        record, happened_at = delivery.record, delivery.happened_at
         digest = hash(record.value)
         known, count = self._known.get(delivery.key, (digest, 0))
         if known != digest and delivery.room_place is None:
@@ -133,7 +135,7 @@ class Arrivals:
         delivery.waiting_since = now
         delivery.group = self.group(delivery)
         if delivery.room_place is None:
-            self._note_wait(delivery, "unread", now - delivery.happened_at)
+            self._note_wait(delivery, "unread", now - happened_at)
         # Of its order nobody passes it by, so whoever is here already has his turn first.
         behind = next(self._lanes.entries_of(delivery.lane), None) is not None
         delivery.progress.waited.begin("order" if behind else "slots", now)
@@ -154,7 +156,7 @@ class Arrivals:
             may_stay=delivery.room_place is not None,
             since=now,
             # A time in the future would put it behind all others.
-            age=min(now, delivery.happened_at),
+            age=min(now, happened_at),
         )
         self._add(entry)
         if self._paused(gates):

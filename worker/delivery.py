@@ -29,11 +29,10 @@ class Record(NamedTuple):
     @property
     def size(self) -> int:
         """Bytes held in memory, roughly: key, value and headers."""
-        return (
-            len(self.key or b"")
-            + len(self.value or b"")
-            + sum(len(name) + len(value or b"") for name, value in self.headers)
-        )
+        size = len(self.key or b"") + len(self.value or b"")
+        for name, value in self.headers:
+            size += len(name) + len(value or b"")
+        return size
 
 
 class Event(NamedTuple):

@@ -231,17 +231,19 @@ class Handling:
         ending = told(verdict)
         if not delivery.progress.story.ends_with(ending):
             delivery.progress.story.add(now, ending)
-        await self._durably(delivery, lambda: self._report.conclude(delivery, verdict, account=self.account(delivery)))
+        account = self.account(delivery)
+        await self._durably(delivery, lambda: self._report.conclude(delivery, verdict, account=account))
         self._settled(delivery)
         self._end(delivery)
         if delivery.envelope.shipment is not None and delivery.envelope.order is not None:
             self._room.wake_order(delivery.envelope.order)
-        self._metrics.last_progress.set(self._clock.now())
+        ended = self._clock.now()
+        self._metrics.last_progress.set(ended)
         log_verdict(
             delivery,
             verdict,
-            account=self.account(delivery),
-            latency_seconds=self._clock.now() - delivery.happened_at,
+            account=account,
+            latency_seconds=ended - delivery.happened_at,
             calls=delivery.progress.calls,
         )
         return None

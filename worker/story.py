@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 FIRST_STEPS: Final = 8
@@ -13,6 +14,7 @@ _LONGEST_STEP: Final = 200
 _GAP: Final = re.compile(r"… (\d{1,9}) more steps …")
 
 
+@lru_cache(maxsize=512)
 def step_text(what: str) -> str:
     """One line, and not endless."""
     return " ".join(what.split())[:_LONGEST_STEP]

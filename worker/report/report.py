@@ -72,12 +72,15 @@ class Report:
         elif not failed and not verdict.observed:
             await self._room.settle(delivery)
         # Counted once everything is durable: what was not is concluded again.
-        progress, latency = delivery.progress, settled_at - delivery.happened_at
+        progress, latency, slo_s = delivery.progress, settled_at - delivery.happened_at, self._metrics.slo_seconds
+        cause: Cause = "calls"
+        if latency > slo_s:
+            cause = progress.waited.cause(latency, slo_s, budget_s=progress.waited_budget_s)
         self._metrics.settled(
             verdict,
             latency_seconds=latency,
             calls=progress.calls,
-            late_because=progress.waited.cause(latency, self._metrics.slo_seconds, budget_s=progress.waited_budget_s),
+            late_because=cause,
             counts_for_slo=delivery.replay_number == 0 and not delivery.told_retrying,
         )
         if failed and verdict.failure is not None:
@@ -105,10 +108,11 @@ class Report:
         return now
 
     async def _send(self, delivery: Delivery, value: bytes, headers: list[tuple[str, bytes]]) -> None:
-        started = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         key = delivery.envelope.order.encode() if delivery.envelope.order else delivery.record.key
         await self._publisher.send(self._results_topic, key=key, value=value, headers=headers)
-        self._metrics.publish_seconds.observe(asyncio.get_running_loop().time() - started, self._results_topic)
+        self._metrics.publish_seconds.observe(loop.time() - started, self._results_topic)
 
 
 def _held_because(delivery: Delivery, again: Again, now: float, slo_seconds: float) -> Cause:

@@ -133,7 +133,7 @@ def _result(
         "order_status": "error" if status == "failed" else walmart_status,
         "walmart_status": walmart_status,
         "lines": _confirmed(delivery) if verdict is None else _lines(verdict),
-        "inventory": [] if verdict is None else _inventory(verdict),
+        "inventory": _inventory(verdict) if verdict is not None and verdict.inventory else [],
         "warnings": _warnings(progress.warned + verdict.warnings if verdict is not None else progress.warned),
         "error": None if failure is None else _error(failure, envelope.store),
         "attempts": progress.attempts,
@@ -143,7 +143,7 @@ def _result(
         "waited": {"budget": round(progress.waited_budget_s, 3), "retry": round(progress.waited_retry_s, 3)},
         "dead_letter": dead_letter,
         "observed": verdict is not None and verdict.observed,
-        "planned": [] if verdict is None else _planned(verdict),
+        "planned": _planned(verdict) if verdict is not None and verdict.planned else [],
     }
 
 

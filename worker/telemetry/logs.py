@@ -96,9 +96,10 @@ def log_verdict(
     line["attempts"] = progress.attempts
     line["calls"] = calls
     line["latency_seconds"] = round(latency_seconds, 3)
-    line["waited_budget_seconds"] = round(progress.waited_budget_s, 3)
-    line["waited_retry_seconds"] = round(progress.waited_retry_s, 3)
-    line["correlation_id"] = (failure.correlation_id if failure else None) or progress.correlation_id
+    line["waited_budget_seconds"] = round(progress.waited_budget_s, 3) if progress.waited_budget_s else 0.0
+    line["waited_retry_seconds"] = round(progress.waited_retry_s, 3) if progress.waited_retry_s else 0.0
+    if correlation_id := (failure.correlation_id if failure else None) or progress.correlation_id:
+        line["correlation_id"] = correlation_id
     if steps := progress.story.lines():
         line["story_begun_at"] = f"{time_text(progress.story.begun_at)}+00:00"
         line["story"] = steps
@@ -134,7 +135,7 @@ def log_again(delivery: Delivery, again: Again, *, account: str | None, after_se
 def _beginning(level: Level, event: str, delivery: Delivery, account: str | None) -> dict[str, Any]:
     """Time, level, what happened, and to which event."""
     envelope, record = delivery.envelope, delivery.record
-    return {
+    line = {
         "time": f"{time_text(time.time())}Z",
         "level": level,
         "event": event,
@@ -149,8 +150,10 @@ def _beginning(level: Level, event: str, delivery: Delivery, account: str | None
         "order": envelope.order,
         "commerce_order": envelope.commerce_order,
         "shipment": envelope.shipment,
-        "replay_number": delivery.replay_number or None,
     }
+    if delivery.replay_number:
+        line["replay_number"] = delivery.replay_number
+    return line
 
 
 class _Heard:
@@ -189,7 +192,8 @@ class _Canonical:
 
     def write(self, line: dict[str, Any]) -> None:
         """Write it, without the values that are None."""
-        line = {key: value for key, value in line.items() if value is not None}
+        if None in line.values():
+            line = {key: value for key, value in line.items() if value is not None}
         if not structlog.is_configured():
             # Nobody has configured anything (a test): as structlog would have it.
             del line["time"]
