@@ -22,7 +22,7 @@ from worker.kafka import partition_of
 
 Headers = Sequence[tuple[str, bytes | None]]
 
-LINGER_S: Final = 0.002
+LINGER_S: Final = 0.005
 """Records that come so shortly after one another travel together."""
 _LEARN_AGAIN_S: Final = 30.0
 """A topic that was given more partitions is noticed so long after the client has noticed."""

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from worker.delivery import Place
 from worker.kafka import partition_of
-from worker.report.outbox import Outbox
+from worker.report.outbox import LINGER_S, Outbox
 
 
 class Batch:
@@ -118,7 +118,7 @@ def test_records_of_a_partition_keep_the_order_of_the_calls(steps: list[int | st
             if isinstance(step, int):
                 puts.append((step, put(outbox, b"%d" % len(puts), step)))
             elif step == "wait":
-                await asyncio.sleep(0.003)
+                await asyncio.sleep(LINGER_S + 0.001)
             elif producer.waiting.get(int(step[-1])):
                 producer.land(int(step[-1]))
                 await asyncio.sleep(0)
