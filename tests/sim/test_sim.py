@@ -111,6 +111,13 @@ def crashing(scenario: Scenario) -> None:
     """As it comes."""
 
 
+def lossy(scenario: Scenario) -> None:
+    """As it comes, and every third write works without an answer."""
+    scenario.weather.kinds = ("dropped_after", "late_effect")
+    scenario.weather.faults = 0.3
+    scenario.weather.lag_s = max(scenario.weather.lag_s, 3.0)
+
+
 def twins(scenario: Scenario) -> None:
     """Somebody starts a second process under a worker's name."""
     if not scenario.static:
@@ -226,7 +233,7 @@ def deaf_workers(patch: pytest.MonkeyPatch) -> None:
         (dropped_results, "no final result", calm),
         (eager_offsets, "neither result nor", crashing),
         (mangled_letters, "is not what came", crashing),
-        (careless_writes, "too much", crashing),
+        (careless_writes, "too much", lossy),
         (fighting_twins, "of one name", twins),
         (forgotten_replays, "no final result of replay", replayed),
         (deaf_workers, "may not send", paused),
