@@ -44,12 +44,12 @@ def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def replenish_at(headers: Mapping[str, str], now: float) -> float | None:
-    """Epoch seconds (on our clock) at which the next call is granted, or None."""
+    """Epoch seconds (on our clock) at which the next call is granted, at most `MAX_WAIT_S` from now; or None."""
     theirs = _walmarts_now(headers, now)
     for name in _REPLENISH:
         moment = _moment(_get(headers, name), theirs)
         if moment is not None:
-            return now + (moment - theirs)
+            return now + min(moment - theirs, MAX_WAIT_S)
     return None
 
 

@@ -58,6 +58,12 @@ def test_capped_and_the_longest_counts() -> None:
     assert retry_after_s({}, NOW) is None
 
 
+def test_no_token_is_waited_for_longer_than_a_header_is_believed() -> None:
+    """On a success, too: an account with nothing left would stand still until then."""
+    for text in ("7200", str(int((NOW + 6 * 86_400) * 1_000))):
+        assert replenish_at({"X-Next-Replenishment-Time": text}, NOW) == NOW + MAX_WAIT_S
+
+
 @pytest.mark.parametrize("late", [-60.0, -5.0, 5.0, 60.0])
 def test_a_clock_that_is_wrong_waits_no_longer(late: float) -> None:
     """Walmart's moments are on Walmart's clock, and its answer's date tells that one."""
@@ -92,6 +98,6 @@ def test_any_text(text: str) -> None:
     wait = retry_after_s(headers, NOW)
     assert wait is None or 0 < wait <= MAX_WAIT_S
     at = replenish_at(headers, NOW)
-    assert at is None or at > NOW
+    assert at is None or NOW < at <= NOW + MAX_WAIT_S
     left = budget_left(headers)
     assert left is None or left >= 0
