@@ -64,6 +64,8 @@ class Gates:
         self._listeners: list[Callable[[str], None]] = []
         self._turn_listeners: list[Callable[[str], None]] = []
         self._most: dict[str, int] = {}
+        self.sooner: Callable[[], None] = lambda: None
+        """Called when there is a time to wait for that is earlier than all before."""
         self.rations = Rations(self._turn, self._push)
         """Their budgets."""
 
@@ -256,6 +258,8 @@ class Gates:
 
     def _push(self, at: float, name: str) -> None:
         heapq.heappush(self._timers, (at, name))
+        if self._timers[0] == (at, name):
+            self.sooner()
         if len(self._timers) > 2 * (len(self._gates) + self.rations.awaited) + 64:
             # Times that were moved on again and again must not pile up until they come.
             self._timers = list({timer for timer in self._timers if self._stands(*timer)})

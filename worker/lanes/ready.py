@@ -30,6 +30,7 @@ class Ready(Generic[T]):
         self.wake: Callable[[], None] = lambda: None
         """Called when there may be a lane to look at."""
         gates.listen(self._may_admit, every_turn=True)
+        gates.sooner = lambda: self.wake()
 
     @property
     def anything_held(self) -> bool:

@@ -124,6 +124,26 @@ def test_an_answer_that_tells_of_more_gives_the_next_turn_at_once() -> None:
     assert lanes.take(START + 3) is not None
 
 
+def test_whoever_waits_until_a_time_hears_of_an_earlier_one() -> None:
+    """The attempt whose answer tells it may go on for long: nothing else would wake the engine meanwhile."""
+    gates = rationed(left=0)
+    lanes: Lanes[str] = Lanes(gates)
+    gates.rations.ended("g", gates.rations.begun("g", "x", START), START, 0, START + 60)
+    ticket = gates.rations.begun("g", "y", START)
+    lanes.add(entry("a"))
+    assert lanes.take(START) is None
+    before = lanes.next_at(START)
+    woken: list[int] = []
+    lanes.on_wake(lambda: woken.append(1))
+    gates.rations.ended("g", ticket, START + 0.1, 3, None)
+    assert woken
+    after = lanes.next_at(START + 0.1)
+    assert before is not None
+    assert after is not None
+    assert after < before - 10
+    assert lanes.take(after) is not None
+
+
 def test_while_only_an_answer_can_tell_nobody_looks_in_vain() -> None:
     gates = Gates()
     gates.rations.give("g", Budget(1.0, 60, START))
