@@ -224,7 +224,8 @@ class Gatekeeper:
         account, gates = account_gate(report.account), self.gates
         own = account if report.operation == "token" else call_gate(report.account, report.operation)
         if report.operation not in _UNCOUNTED:
-            gates.rations.ended(own, report.ticket, now, report.budget_left, report.replenish_at)
+            left, refill_at, answered = report.budget_left, report.replenish_at, report.status is not None
+            gates.rations.ended(own, report.ticket, now, left, refill_at, answered=answered)
         match report.kind:
             case None | CallKind.REFUSED:
                 self._failed.pop(own, None)

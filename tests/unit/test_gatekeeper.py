@@ -267,6 +267,17 @@ def test_calls_are_counted_where_they_leave_and_answers_tell_what_is_left() -> N
     assert one.gates.why(SHIP, NOW + 30) is None
 
 
+def test_a_call_that_was_not_answered_says_nothing_of_the_headers() -> None:
+    """Cancelled, or lost: until an answer tells what is left, one call goes out at a time."""
+    one = keeper()
+    for kind, cancelled in ((CallKind.UNKNOWN, True), (CallKind.NOT_SENT, False)):
+        ticket = one.begun("a", "ship", "o1")
+        one.observe(report(kind=kind, status=None, ticket=ticket, cancelled=cancelled, subject="o1"), NOW)
+        one.gates.took((SHIP,), "o2")
+        assert one.gates.why(SHIP, NOW + 60) == "budget"
+        one.gates.left((SHIP,), "o2")
+
+
 def test_the_order_whose_turn_has_a_call_may_make_it() -> None:
     one = keeper()
     names = one.names_of("one", ships=True)

@@ -52,11 +52,18 @@ _DISTRUST_S: Final = 600.0
 """An answer that turns a call away and tells so many tokens or more lies: no level is believed for so long."""
 _OVERDRAFT: Final = 3.0
 """Calls by which one that a running turn needs may be ahead of the pace: that turn would have to begin anew."""
+_SPILT: Final = 2.0
+"""So many tokens that came and did not make it fuller than it was ever seen: it holds no more."""
+_FILLS: Final = 12.0
+"""A bucket is believed to be full after the time in which so many tokens come, or its size if that is more."""
+_SET_BACK_S: Final = 1.0
+"""Two looks that cross differ by less; by more, somebody has set the clock back."""
+_FORGOTTEN_AFTER_S: Final = 900.0
 _NEARLY: Final = 1e-9
 
 
 class Budget:
-    """One bucket, as far as it is known. Times are epoch seconds; a clock that is set back only delays.
+    """One bucket, as far as it is known. Times are epoch seconds; a clock that is set back moves all that was told.
 
     `rate`: documented calls a second. `size`: calls at once that a full bucket is believed to hold. `share`: our part
     of the rate while everybody wants more.
@@ -72,6 +79,8 @@ class Budget:
         "_documented",
         "_finished",
         "_heard_at",
+        "_hoped",
+        "_is_sure",
         "_less",
         "_level",
         "_others",
@@ -87,6 +96,10 @@ class Budget:
     def __init__(self, rate: float, size: float, now: float, share: float = 1.0) -> None:
         self.rate, self.share = rate, share
         self._documented = self._size = max(1.0, size)
+        self._is_sure = False
+        """It holds no more than `_size`; else that is only the most that was seen."""
+        self._hoped = -math.inf
+        """What would be left in a larger bucket, since this one was seen as full as ever."""
         self._level = 1.0
         """Tokens believed to be left at `_at`; calls that are under way are taken off."""
         self._at = now
@@ -123,10 +136,11 @@ class Budget:
         self._move(now)
         if not self._outstanding_allowed(now):
             return math.inf
+        now = self._at  # of two looks that cross, the later one
         wait = 0.0
         missing = 1 - (self._level - len(self._reserved))
         if missing > 0:
-            still = max(0.0, self._refill_at - now)
+            still = 0.0 if self._silent else max(0.0, self._refill_at - now)
             wait = still + max(0.0, missing - (still > 0)) / self._inflow
         if self._credit < 1:
             wait = max(wait, self._until_credit(now))
@@ -159,7 +173,9 @@ class Budget:
     def set_rate(self, rate: float, size: float) -> None:
         """Other settings."""
         self.rate = rate
-        self._documented = self._size = max(1.0, size)
+        self._documented = max(1.0, size)
+        if self._heard_at == -math.inf:
+            self._size = self._documented
 
     def within(self, seconds: float, now: float) -> float:
         """Calls that may begin within so many seconds, roughly."""
@@ -177,12 +193,21 @@ class Budget:
         else:
             self._credit -= 1
         self._level -= 1
+        self._hoped -= 1
         self._begun += 1
         self._running[self._begun] = self._finished
         return self._begun
 
-    def ended(self, ticket: int, now: float, left: int | None = None, refill_at: float | None = None) -> None:
-        """Its answer came, or none. `left`: tokens left as told; `refill_at`: epoch seconds of the next one."""
+    def ended(
+        self,
+        ticket: int,
+        now: float,
+        left: int | None = None,
+        refill_at: float | None = None,
+        *,
+        answered: bool = True,
+    ) -> None:
+        """It is over. `left`: tokens left as told; `refill_at`: epoch seconds of the next one."""
         finished_before = self._running.pop(ticket, None)
         if finished_before is None:
             return
@@ -191,10 +216,10 @@ class Budget:
         beside = self._begun - finished_before - 1
         self._finished += 1
         if left is None or now < self._distrust_until:
-            self._silent = self._heard_at == -math.inf
+            self._silent = self._silent or (answered and self._heard_at == -math.inf)
             return
         first = self._heard_at == -math.inf
-        self._learn_size(left, beside)
+        self._learn_size(left, beside, now)
         self._learn_others(left, beside, now)
         self._silent = False
         self._heard_at = now
@@ -213,6 +238,9 @@ class Budget:
         self._caution_at = now
         self._level = min(self._level, 0.0)
         self._refill_at = max(self._refill_at, until)
+        if not self._is_tiny:
+            # It may have been taken for smaller than it is, and kept too low for those who share it.
+            self._is_sure, self._hoped = False, -math.inf
         # In a tiny bucket it met another's call: from the next token on they take turns.
         self._credit = 1.0 if self._is_tiny and not self._silent else min(self._credit, 0.0)
         if self._silent or self._is_tiny:
@@ -233,13 +261,13 @@ class Budget:
 
     def is_forgettable(self, now: float) -> bool:
         """True when nothing depends on it, and a new one would know as much: it was not used for so long."""
-        return self.is_idle and now - self._at > max(60.0, 2 * self._size / self.rate)
+        return self.is_idle and now - self._at > min(_FORGOTTEN_AFTER_S, max(60.0, 2 * self._size / self.rate))
 
     # -- inside
 
     @property
     def _is_tiny(self) -> bool:
-        return self._size < _TINY
+        return self._is_sure and self._size < _TINY
 
     @property
     def _inflow(self) -> float:
@@ -259,7 +287,7 @@ class Budget:
     def _target(self, now: float) -> float:
         # Every replica may take one between two answers of ours.
         wanted = max(_TARGET, self.rate * _TARGET_S) + 1 / self.share - 1
-        most = self._size * _TARGET_OF_SIZE
+        most = (self._size if self._is_sure else max(self._size, self._documented)) * _TARGET_OF_SIZE
         return min(wanted, most) * self._present_caution(now)
 
     def _present_caution(self, now: float) -> float:
@@ -275,6 +303,8 @@ class Budget:
     def _move(self, now: float) -> None:
         """Let the time pass: tokens flow in, and the pace allows more calls."""
         if now <= self._at:
+            if now < self._at - _SET_BACK_S:
+                self._set_back(self._at - now)
             return
         more = _TINY_MORE if self._is_tiny and not self._silent else _BLIND_MORE
         self._less = min(1.0, self._less + more * (now - self._at))
@@ -295,12 +325,23 @@ class Budget:
             self._gain(pace * max(0.0, self._level) * (still - self._at))
             if self._refill_at <= now:
                 self._level = max(self._level, min(self._size, self._level + 1))
+                self._hoped += 1
         if now > flows_from:
             seconds = now - flows_from
             inflow = self._inflow * seconds
             self._gain(pace * seconds * (max(0.0, self._level) + inflow / 2))
             self._level = min(max(self._size, self._level), self._level + inflow)
+            # What others take is not known so well: half of it may have found no room instead.
+            self._hoped += (inflow + self.rate * seconds) / 2
         self._at = now
+
+    def _set_back(self, seconds: float) -> None:
+        """The clock was: what was to come in a moment must not come hours later."""
+        self._at -= seconds
+        self._refill_at -= seconds
+        self._heard_at -= seconds
+        self._caution_at -= seconds
+        self._distrust_until -= seconds
 
     def _gain(self, credit: float) -> None:
         self._credit = min(max(self._credit, self._most_credit()), self._credit + credit)
@@ -327,11 +368,22 @@ class Budget:
     def _blind_size(self) -> float:
         return max(1.0, min(self._size, self.rate * self.share * _BLIND_BURST_S))
 
-    def _learn_size(self, left: int, beside: int) -> None:
-        """A bucket that should be full and is not is smaller than believed; or others use it: a 429 would tell."""
-        should_be_full = self._heard_at == -math.inf or self._level + 1 >= self._size
-        if left + 1 > self._size or (should_be_full and not beside):
-            self._size = float(left + 1)
+    def _learn_size(self, left: int, beside: int, now: float) -> None:
+        """At least what was seen; no more, if it stays as full as ever while tokens come.
+
+        One that tells of a few at first may be a large one that others, or we before a restart, have nearly emptied.
+        Taken for a small one it would be kept that low, and those who share it would be turned away.
+        """
+        first, full = self._heard_at == -math.inf, left + 1
+        fills = max(_FILLS, min(self._size, self._documented))
+        should_be_full = first or (now - self._heard_at) * self._inflow >= fills
+        if full > self._size or (should_be_full and not beside):
+            self._size, self._is_sure, self._hoped = float(full), False, float(left)
+        elif full == self._size:
+            self._hoped = max(self._hoped, float(left))
+            self._is_sure = self._is_sure or self._hoped - left >= _SPILT
+        elif not beside:
+            self._hoped = -math.inf
 
     def _learn_others(self, left: int, beside: int, now: float) -> None:
         """What is missing against what was expected others took."""

@@ -79,13 +79,20 @@ class Rations:
         return 0 if budget is None else budget.begun(subject, now)
 
     def ended(
-        self, name: str, ticket: int, now: float, left: int | None = None, refill_at: float | None = None
+        self,
+        name: str,
+        ticket: int,
+        now: float,
+        left: int | None = None,
+        refill_at: float | None = None,
+        *,
+        answered: bool = True,
     ) -> None:
-        """The call is over. What its answer told of the bucket: tokens left, and when the next one comes."""
+        """The call is over. What its answer, if one came, told of the bucket: tokens left, and when the next comes."""
         budget = self._budgets.get(name)
         if budget is None or ticket <= 0:
             return
-        budget.ended(ticket, now, left, refill_at)
+        budget.ended(ticket, now, left, refill_at, answered=answered)
         if budget.admits(now):
             self._turn(name)
         elif name in self._awaited:
