@@ -401,6 +401,8 @@ class Attempt:
         if not isinstance(read, Order):
             return read
         self.progress.turned_away = None
+        # Reads that lag need not lag alike: one that goes back behind the last would have the two plans sent in turns.
+        read = later(read, order)
         if shows(read, call.expected):
             self._seen(call, read)
             return read

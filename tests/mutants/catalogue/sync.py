@@ -169,6 +169,13 @@ SYNC: Final = (
         _BUDGET,
     ),
     Mutant(
+        "a_read_after_a_refusal_may_go_back",
+        "worker/sync/attempt.py",
+        "        read = later(read, order)\n",
+        "",
+        _TESTS,
+    ),
+    Mutant(
         "a_read_without_its_second_is_forgotten",
         "worker/sync/attempt.py",
         "            progress.looked = (asked_at, order)\n",

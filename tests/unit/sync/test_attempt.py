@@ -546,6 +546,30 @@ async def test_a_refusal_that_contradicts_the_order_is_final_once_the_read_canno
     assert bench.api.calls.count("shipping") == 1
 
 
+async def test_views_that_take_turns_are_not_planned_from_in_turns() -> None:
+    """Another process has just shipped one unit, then the other; every read comes from another of Walmart's copies."""
+    walmart = Walmart({"1": line(ordered=2)})
+    bench = Bench(walmart)
+    views = [walmart.order()]
+    for _ in range(2):
+        walmart.ship(package_body())
+        views.append(walmart.order())
+    bench.api.changed()
+    read, old = bench.api.get_order, [views[0], views[1]] * 5
+
+    async def takes_turns(purchase_order_id: str) -> Any:
+        newest = await read(purchase_order_id)
+        return old.pop(0) if old else newest
+
+    bench.api.get_order = takes_turns  # type: ignore[method-assign]
+    outcome = again(await bench.attempt(one(1, A, 2)))
+    assert outcome.trouble is Trouble.UNKNOWN
+    assert bench.api.calls == ["get", "shipping", "get", "shipping", "get"]
+    old.clear()
+    end = await bench.settle(one(1, A, 2))
+    assert (end.status, end.effect) == ("succeeded", "already_applied")
+
+
 async def test_a_refusal_without_a_cause_is_final_after_min_tries() -> None:
     bench = Bench(Walmart({"1": line()}))
     bench.api.faults = {"shipping": [BARE] * 9}
