@@ -98,11 +98,11 @@ class Gatekeeper:
                 self.gates.rations.give(name, None)
             else:
                 self._set_rate(budget, owner, group)
-                # Whoever waits for it looks anew when that is over.
-                self.gates.rations.give(name, budget)
+                self.gates.rations.look_again(name)
         for view in self.gates.views():
             if not self._is_known(view.name):
                 self.gates.open(view.name)
+        self._failed = {name: failed for name, failed in self._failed.items() if self._is_known(name)}
         shut = {account_gate(name) for name, account in settings.accounts.items() if account.paused}
         shut |= {f"store:{name}" for name, store in settings.stores.items() if store.paused}
         for view in self.gates.views():
@@ -122,9 +122,9 @@ class Gatekeeper:
 
     def probe_soon(self, account: str, now: float) -> None:
         """Its keys have changed: what was closed for the old ones is probed at once."""
-        for view in self.gates.views():
-            if view.name == account_gate(account) or view.name.startswith(f"{account_gate(account)}/"):
-                self.gates.hasten(view.name, now)
+        self.gates.hasten(account_gate(account), now)
+        for group in set(_GROUPS.values()):
+            self.gates.hasten(f"{account_gate(account)}/{group}", now)
 
     def names(self, delivery: Delivery) -> tuple[str, ...]:
         """The gates a delivery's turn needs; what cannot be read, or has no store of ours, waits for nobody."""
@@ -165,8 +165,9 @@ class Gatekeeper:
     def set_share(self, share: float) -> None:
         """Take as much of every account's calls as is owned of all partitions, while all replicas want more."""
         self._share = min(1.0, share) if share > 0 else 1.0
-        for budget in self.gates.rations.by_name().values():
+        for name, budget in self.gates.rations.by_name().items():
             budget.share = self._share
+            self.gates.rations.look_again(name)
 
     def begun(self, account: str, operation: Operation, subject: str) -> int:
         """A request is about to leave. Returns the ticket that its report brings back."""

@@ -70,6 +70,9 @@ def _kafka_credentials(raw: Raw) -> None:
 
 
 def _account(raw: Raw, key: Key, account: Mapping[str, Any]) -> None:
+    if "/" in key[1]:
+        # Gates are named account:NAME and account:NAME/ship: an account "a/ship" would shut those of "a".
+        raw.mistake(key, "an account's name must not hold a slash")
     _one_secret(raw, key, "client_secret", needed=True)
     _file(raw, (*key, "client_secret_file"), secret=True)
     base_url = account.get("base_url")

@@ -264,6 +264,14 @@ def test_a_secret_file_holds_one_secret(write: Write, tmp_path: Path, content: s
     assert list(known_secrets(loaded)) == ["good-secret"]
 
 
+def test_the_name_of_an_account_holds_no_slash(write: Write) -> None:
+    """Its gate would be that of another account's endpoint group."""
+    text = GOOD.replace("main", '"main/ship"', 1).replace('account = "main"', 'account = "main/ship"')
+    (only,) = mistakes(load(write(text), {"ORDER_SYNC_ACCOUNTS__MAIN_SHIP__CLIENT_SECRET": "s"})).values()
+    assert only.key.startswith("accounts.")
+    assert "slash" in only.message
+
+
 def test_a_secret_given_twice_is_a_mistake(write: Write, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("x")
     text = GOOD.replace('client_id = "id"', f'client_id = "id"\nclient_secret_file = "{tmp_path}/secret"')

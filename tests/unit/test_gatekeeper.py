@@ -319,6 +319,35 @@ def test_a_replica_takes_its_share() -> None:
     assert {budget.share for budget in one.gates.rations.by_name().values()} == {1.0}
 
 
+def test_whoever_waits_for_a_budget_hears_of_a_larger_share() -> None:
+    one = keeper()
+    one.names_of("one", ships=True)
+    one.set_share(0.01)
+    heard: list[str] = []
+    one.gates.listen(heard.append, every_turn=True)
+    one.set_share(0.5)
+    assert {READ, SHIP} <= set(heard)
+
+
+def test_an_account_that_comes_back_begins_anew() -> None:
+    """What was noted of the earlier one, and what its calls answer late, is not held against it."""
+    one = keeper()
+    one.names_of("one", ships=True)
+    for number in range(SEVERAL - 1):
+        one.observe(report(kind=CallKind.UNKNOWN, status=503, subject=f"order{number}"), NOW)
+    ticket = one.begun("a", "ship", "old")
+    one.configure(
+        Settings.model_validate(
+            {**TREE, "accounts": {"b": TREE["accounts"]["b"]}, "stores": {"three": {"account": "b"}}}
+        )
+    )
+    one.configure(Settings.model_validate(TREE))
+    one.begun("a", "ship", "new")
+    one.observe(report(kind=CallKind.UNKNOWN, status=503, subject="old", ticket=ticket), NOW)
+    assert state(one, SHIP) == "open"
+    assert one.gates.why(SHIP, NOW) == "budget", "the new one's call still runs"
+
+
 def test_other_rates_are_taken_over_and_budgets_of_removed_accounts_go() -> None:
     one = keeper()
     one.names_of("one", ships=True)

@@ -17,6 +17,7 @@ Sources: Walmart's throttling page (token bucket per API and seller, gradual rep
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Final
 
@@ -60,6 +61,8 @@ _SET_BACK_S: Final = 1.0
 """Two looks that cross differ by less; by more, somebody has set the clock back."""
 _FORGOTTEN_AFTER_S: Final = 900.0
 _NEARLY: Final = 1e-9
+_TICKETS: Final = itertools.count(1)
+"""Never the same again: an account may be taken out and put in anew while calls of its earlier budget run."""
 
 
 class Budget:
@@ -195,8 +198,9 @@ class Budget:
         self._level -= 1
         self._hoped -= 1
         self._begun += 1
-        self._running[self._begun] = self._finished
-        return self._begun
+        ticket = next(_TICKETS)
+        self._running[ticket] = self._finished
+        return ticket
 
     def ended(
         self,

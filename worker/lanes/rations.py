@@ -38,6 +38,10 @@ class Rations:
             self._budgets[name] = budget
         else:
             self._budgets.pop(name, None)
+        self.look_again(name)
+
+    def look_again(self, name: str) -> None:
+        """The budget is another, or has another rate or share: whoever waits for its next turn asks anew."""
         self._awaited.pop(name, None)
         self._turn(name)
 

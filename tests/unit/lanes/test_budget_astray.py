@@ -80,6 +80,16 @@ def test_other_settings_leave_what_is_known_of_the_bucket() -> None:
     assert one.used - used >= 0.8 * (TEN_MINUTES - 60)
 
 
+def test_a_ticket_of_an_earlier_budget_ends_no_call_of_a_later_one() -> None:
+    """An account was taken out of the settings, and put in again, while a call ran."""
+    before, after = Budget(1.0, 60, 0.0), Budget(1.0, 60, 1.0)
+    old, new = before.begun("a", 0.5), after.begun("b", 1.5)
+    after.ended(old, 2.0, 59)
+    assert not after.admits(2.0), "its own call still runs, and nothing has told a level"
+    after.ended(new, 2.5, 58)
+    assert after.admits(2.5)
+
+
 # -- clocks
 
 

@@ -144,6 +144,26 @@ def test_whoever_waits_until_a_time_hears_of_an_earlier_one() -> None:
     assert lanes.take(after) is not None
 
 
+def test_a_larger_share_is_not_waited_for_as_long_as_the_smaller_one() -> None:
+    gates = Gates()
+    budget = Budget(0.1, 6, START, share=0.01)
+    gates.rations.give("g", budget)
+    gates.rations.ended("g", gates.rations.begun("g", "x", START), START)
+    lanes: Lanes[str] = Lanes(gates)
+    lanes.add(entry("a"))
+    assert lanes.take(START) is None
+    due = lanes.next_at(START)
+    assert due is not None
+    assert due > START + 900
+    budget.share = 1.0
+    gates.rations.look_again("g")
+    assert lanes.take(START) is None
+    due = lanes.next_at(START)
+    assert due is not None
+    assert due <= START + 11
+    assert lanes.take(due + 0.01) is not None
+
+
 def test_while_only_an_answer_can_tell_nobody_looks_in_vain() -> None:
     gates = Gates()
     gates.rations.give("g", Budget(1.0, 60, START))
