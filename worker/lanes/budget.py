@@ -381,7 +381,7 @@ class Budget:
         first, full = self._heard_at == -math.inf, left + 1
         fills = max(_FILLS, min(self._size, self._documented))
         should_be_full = first or (now - self._heard_at) * self._inflow >= fills
-        if full > self._size or (should_be_full and not beside):
+        if full > self._size or (full < self._size and should_be_full and not beside):
             self._size, self._is_sure, self._hoped = float(full), False, float(left)
         elif full == self._size:
             self._hoped = max(self._hoped, float(left))

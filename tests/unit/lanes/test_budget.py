@@ -64,10 +64,12 @@ def test_alone_it_is_never_turned_away_and_nothing_spills_while_events_wait(
         one.arrive(when, client, events)
     one.run(TEN_MINUTES)
     assert one.turned_away == 0
-    # Beside the two per cent: a call or two until the first answer tells how full the bucket is.
-    assert one.bucket.spilt_in_demand <= 0.02 * one.allowed + len(arrivals) * (1 + 4 * rate * latency[1])
+    # Beside the two per cent: a call or two until the first answer tells how full the bucket is, and once some more
+    # until a small one is known to be small, and not a large one that was nearly empty.
+    learning = 6 if size < 12 else 0
+    assert one.bucket.spilt_in_demand <= 0.02 * one.allowed + learning + len(arrivals) * (1 + 4 * rate * latency[1])
     if client.waiting:
-        assert one.used >= 0.98 * one.allowed - 20 - 4 * rate * latency[1]
+        assert one.used >= 0.98 * one.allowed - 20 - learning - 4 * rate * latency[1]
 
 
 @pytest.mark.parametrize(("size", "least"), [(1, 0.85), (2, 0.85), (5, 0.98), (20, 0.98)])
