@@ -157,7 +157,7 @@ class Reloader:
 
     async def _reload(self, *, quietly: bool = False) -> None:
         # What is looked at is looked at before it is read: what changes in between is seen at the next look.
-        while True:
+        for _ in range(_MOST_SETTLING):
             seen = await self._look()
             if self._source.file is not None and seen.get(self._source.file) == NOT_A_FILE:
                 # A pipe held the settings once, at the start; who asks for more is told, who starts is not.
@@ -167,8 +167,11 @@ class Reloader:
                     self._refuse([Mistake(str(self._source.file), "", None, message)])
                 return
             loaded = await asyncio.to_thread(self._source.load)
-            if set(loaded.files.values()) <= seen.keys():
+            all_seen = set(loaded.files.values()) <= seen.keys()
+            if all_seen and await self._look() == seen:
                 break
+            if all_seen:  # what was written while it was read may be half of it
+                await asyncio.sleep(SETTLE_S)
             self._files = {**self._files, **loaded.files}
         self._seen = seen
         if loaded.settings is None:

@@ -254,6 +254,32 @@ async def test_a_file_that_is_being_written_is_not_read_half(world: World, monke
     assert [line["event"] for line in await world.look()] == ["settings_reloaded"]
 
 
+async def test_what_is_written_while_it_is_read_is_not_taken_half(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The half of a file may be good settings: without a store, its events would be refused."""
+    world.write("[stores.eu]\naccount = 'main'")
+    await world.look()
+    whole = world.file.read_text() + "\n[timing]\nslo_seconds = 60\n"
+    load, loads = SettingsSource.load, 0
+
+    def loaded(source: SettingsSource) -> Any:
+        nonlocal loads
+        loads += 1
+        if loads > 1:
+            return load(source)
+        world.write()  # begun anew, and not yet at the second store
+        half = load(source)
+        world.file.write_text(whole)
+        return half
+
+    monkeypatch.setattr(SettingsSource, "load", loaded)
+    world.file.write_text(whole + "\n")
+    await world.look()
+    assert [set(taken.stores) for taken, _ in world.taken] == [{"us", "eu"}, {"us", "eu"}]
+    assert world.taken[-1][0].timing.slo_seconds == 60
+
+
 async def test_settings_from_a_pipe_are_never_read_again(tmp_path: Path) -> None:
     """`--config <(…)`: it would be waited for, or read as empty."""
     world = World(tmp_path)
