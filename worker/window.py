@@ -66,7 +66,7 @@ class Window:
         full = not self.has_room(count, size)
         if not full:
             self._full_since = None
-        elif self._full_since is None:
+        elif self._full_since is None or now < self._full_since:
             self._full_since = now
         pressed = self._full_since is not None and now - self._full_since >= PATIENCE_S
         share, stuck = self.share(len(counts) if pressed else 1), set(held)

@@ -81,6 +81,13 @@ def test_the_patience_begins_anew_when_there_was_room() -> None:
     assert one.surplus({"slow": 100}, 100, 0, 1_002.5, held=[]) == {}
 
 
+def test_the_patience_is_not_as_long_as_a_clock_was_set_back() -> None:
+    one = window()
+    one.surplus({"slow": 100}, 100, 0, 9_000.0, held=[])
+    assert one.surplus({"slow": 100}, 100, 0, 1_000.0, held=[]) == {}
+    assert one.surplus({"slow": 100}, 100, 0, 1_000.0 + PATIENCE_S, held=[]) == {"slow": 25}
+
+
 def test_a_rate_is_forgotten_after_a_while() -> None:
     one = window()
     for second in range(10):

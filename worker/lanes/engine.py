@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -15,6 +16,8 @@ from worker.lanes.lanes import Entry, Lanes
 T = TypeVar("T")
 R = TypeVar("R")
 
+_SET_BACK_S = 1.0
+"""By less a clock is corrected without anybody noticing."""
 _AT_ONCE = 100
 """Evicted entries begun before the event loop is given to others."""
 
@@ -62,6 +65,8 @@ class Engine(Generic[T, R]):
         self._tasks: dict[Entry[T], asyncio.Task[None]] = {}
         self._attempting: set[Entry[T]] = set()
         self._stopped = False
+        self._ahead_s = -math.inf
+        """Of the clock, against the loop's, which only ever runs on."""
         lanes.on_wake(self._wake.set)
 
     @property
@@ -95,6 +100,7 @@ class Engine(Generic[T, R]):
     async def run(self) -> None:
         """Give turns until `stop`, or until cancelled."""
         while not self._stopped:
+            self._heed_clock()
             if self._give_evicted():
                 await asyncio.sleep(0)
                 continue
@@ -110,6 +116,12 @@ class Engine(Generic[T, R]):
                     await self._wake.wait()
             except TimeoutError:
                 pass
+
+    def _heed_clock(self) -> None:
+        ahead_s = self._clock.now() - asyncio.get_running_loop().time()
+        if ahead_s < self._ahead_s - _SET_BACK_S:
+            self.lanes.set_back(self._ahead_s - ahead_s)
+        self._ahead_s = ahead_s
 
     def _give_evicted(self) -> bool:
         """Begin some turns of evicted entries: they need no slot. False: there is none left."""

@@ -225,6 +225,14 @@ class Gates:
                 self._gates[name].due = True
                 self._tell(name)
 
+    def set_back(self, seconds: float) -> None:
+        """The clock was: what was to come in a moment must not come hours later. O(n)."""
+        for gate in self._gates.values():
+            gate.at -= seconds
+            gate.since -= seconds
+        self._timers = [(at - seconds, name) for at, name in self._timers]
+        self.rations.set_back(seconds)
+
     def probes(self, name: str) -> int:
         """Probes that failed since it closed; 0 for a gate that is not closed."""
         return self.state(name).probes

@@ -233,6 +233,16 @@ class Lanes(Generic[T]):
             return gate_at if retry_at is None else retry_at
         return min(retry_at, gate_at)
 
+    def set_back(self, seconds: float) -> None:
+        """The clock was: what was to come in a moment must not come hours later. O(n)."""
+        self.gates.set_back(seconds)
+        self._retries.set_back(seconds)
+        self._stuck.set_back(seconds)
+        for entry in self:
+            entry.ready_at -= seconds
+            entry.since -= seconds
+            entry.held_since -= seconds
+
     # -- leaving
 
     def evict(self, entry: Entry[T]) -> list[Entry[T]]:

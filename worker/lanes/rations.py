@@ -122,6 +122,10 @@ class Rations:
             del self._awaited[name]
             self._turn(name)
 
+    def set_back(self, seconds: float) -> None:
+        """The clock was; budgets notice it themselves."""
+        self._awaited = {name: at - seconds for name, at in self._awaited.items()}
+
     @property
     def awaited(self) -> int:
         """Gates whose next turn somebody waits for."""

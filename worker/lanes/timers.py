@@ -41,6 +41,10 @@ class Timers(Generic[T]):
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
+    def set_back(self, seconds: float) -> None:
+        """All times are so much earlier."""
+        self._heap = [(at - seconds, sequence, entry) for at, sequence, entry in self._heap]
+
     def sweep(self, above: int) -> None:
         """Forget what is void, if there are more than `above`: it would keep its entry in memory until its time."""
         if len(self._heap) > above:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import pytest
+
 from worker.clock import SystemClock
+from worker.lanes.budget import Budget
 from worker.lanes.engine import Engine, Retry
 from worker.lanes.lanes import Entry, Lanes
 
@@ -35,6 +38,16 @@ class LeapingClock:
 
     def now(self) -> float:
         return self.time
+
+
+class SetClock:
+    """Runs on, and is set by hand."""
+
+    def __init__(self) -> None:
+        self.ahead = 1_000_000.0
+
+    def now(self) -> float:
+        return asyncio.get_running_loop().time() + self.ahead
 
 
 async def settled(made: Engine[str, str]) -> None:
@@ -247,3 +260,36 @@ async def test_a_stop_finishes_what_runs_and_what_is_to_be_kept() -> None:
     await asyncio.sleep(0.01)
     assert "late" not in done, "no more turns"
     await asyncio.wait_for(task, 1)
+
+
+@pytest.mark.parametrize("jump", [-7_200.0, 7_200.0])
+async def test_a_clock_that_is_set_makes_nobody_wait_for_as_long(jump: float) -> None:
+    """A retry in a moment, a gate that opens in a moment, a budget's next turn in a moment."""
+    clock, lanes = SetClock(), Lanes[str]()
+    tried: list[str] = []
+
+    async def attempt(item: str) -> str:
+        tried.append(item)
+        return item
+
+    async def conclude(item: str, result: str) -> Retry | None:
+        return Retry(clock.now() + 0.05) if item == "again" and tried.count("again") == 1 else None
+
+    made: Engine[str, str] = Engine(
+        lanes, attempt=attempt, conclude=conclude, failed=lambda item, _: None, clock=clock, max_running=9
+    )
+    now = clock.now()
+    lanes.gates.slow("slow", now + 0.05, "throttled", now)
+    budget = Budget(100.0, 6_000, now)
+    budget.ended(budget.begun("", now), now, 0, now + 0.05)
+    lanes.gates.rations.give("rationed", budget)
+    for name, gates in (("again", ()), ("slow", ("slow",)), ("rationed", ("rationed",))):
+        made.add(Entry(name, name, gates))
+    task = asyncio.create_task(made.run())
+    while not tried:
+        await asyncio.sleep(0)
+    clock.ahead += jump
+    async with asyncio.timeout(20):
+        await settled(made)
+    assert sorted(tried) == ["again", "again", "rationed", "slow"]
+    task.cancel()

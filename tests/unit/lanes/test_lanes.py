@@ -469,3 +469,28 @@ def test_a_lane_that_is_never_empty_remembers_nobody_who_is_gone() -> None:
         lanes.settle(first)
         assert lanes.take(0.0) is not None
     assert len(lanes._lanes["a"]._passing or ()) <= 1
+
+
+def test_what_waits_moves_with_a_clock_that_is_set_back() -> None:
+    hour = 3_600.0
+    lanes: Lanes[str] = Lanes()
+    now = 10 * hour
+    lanes.gates.close("g", "x", now + 10, now)
+    first, held, young = Entry("a", "a"), Entry("b", "b", ("g",), since=now), Entry("c", "c", since=now)
+    for one in (first, held, young):
+        lanes.add(one)
+    for one in (first, young):
+        assert lanes.take(now) is one
+        lanes.retry(one, at=now + (20 if one is first else 30))
+    lanes.set_back(hour)
+    now -= hour
+    assert lanes.next_at(now) == now + 10
+    assert lanes.take(now + 9) is None
+    assert lanes.waits(held, now + 9) == {"closed": 9}
+    assert lanes.take(now + 10) is held
+    lanes.settle(held)
+    assert lanes.take(now + 20) is first
+    lanes.settle(first)
+    assert lanes.evict_stuck(now + 25, now - 1) == []
+    assert lanes.evict_stuck(now + 25, now) == [young]
+    assert lanes.gates.state("g").since == now
