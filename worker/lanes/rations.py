@@ -107,7 +107,8 @@ class Rations:
     def await_turn(self, name: str, now: float) -> None:
         """Somebody waits for the gate's budget: tell when it may admit a turn."""
         budget = self._budgets.get(name)
-        if budget is None:
+        if budget is None or budget.admits(now):
+            # It is not what holds the gate: to look at it again and again would take all time until that opens.
             return
         at = max(budget.next_at(now), now + _SOON_S)
         awaited = self._awaited.get(name)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import pytest
+
 from worker.lanes.budget import Budget
 from worker.lanes.gates import Gates
 from worker.lanes.lanes import Entry, Lanes
@@ -162,6 +164,29 @@ def test_a_larger_share_is_not_waited_for_as_long_as_the_smaller_one() -> None:
     assert due is not None
     assert due <= START + 11
     assert lanes.take(due + 0.01) is not None
+
+
+@pytest.mark.parametrize("holds", ["closed", "slow", "shut", "slots"])
+def test_what_something_else_holds_is_not_looked_at_for_its_budget(holds: str) -> None:
+    """An outage: each closed gate was looked at five hundred times a second."""
+    gates = rationed(left=50)
+    lanes: Lanes[str] = Lanes(gates)
+    match holds:
+        case "closed":
+            gates.close("g", "walmart_unavailable", START + 30, START)
+        case "slow":
+            gates.slow("g", START + 30, "throttled", START)
+        case "shut":
+            gates.shut("g", "paused")
+        case _:
+            gates.bind("g", 0)
+    for name in "abc":
+        lanes.add(entry(name))
+    assert lanes.take(START) is None
+    assert lanes.next_at(START) == (START + 30 if holds in ("closed", "slow") else None)
+    gates.rations.look_again("g")
+    assert lanes.take(START + 1) is None
+    assert lanes.next_at(START + 1) == (START + 30 if holds in ("closed", "slow") else None)
 
 
 def test_while_only_an_answer_can_tell_nobody_looks_in_vain() -> None:
