@@ -232,6 +232,8 @@ class Gatekeeper:
                 self._failed.pop(own, None)
                 self._worked(own, now)
                 if report.operation != "token":
+                    # Its token is good, however its renewal fails.
+                    self._failed.pop(account, None)
                     self._worked(account, now)
             case CallKind.REFUSED_WITHOUT_CAUSE:
                 pass

@@ -38,7 +38,7 @@ def keeper(**changes: Any) -> Gatekeeper:
 
 
 def report(operation: Any = "ship", kind: CallKind | None = None, status: int | None = 200, **more: Any) -> CallReport:
-    return CallReport("a", operation, status, kind, 0.1, "c1", **more)
+    return CallReport("a", operation, status, kind, 0.1, **{"correlation_id": "c1", **more})
 
 
 def state(one: Gatekeeper, name: str) -> str:
@@ -115,6 +115,18 @@ def test_a_success_between_begins_the_count_anew() -> None:
         if number % (SEVERAL - 1) == 0:
             one.observe(report("get_order"), NOW)
     assert state(one, READ) == "open"
+
+
+def test_an_account_whose_calls_work_is_not_closed_because_its_token_is_not_renewed() -> None:
+    """The token endpoint is down for a while, and the present token lasts."""
+    one = keeper()
+    for number in range(3 * SEVERAL):
+        one.observe(report("token", CallKind.NOT_SENT, None, correlation_id=f"renewal{number}"), NOW + 60 * number)
+        assert state(one, account_gate("a")) == "open"
+        one.observe(report("get_order"), NOW + 60 * number + 1)
+    for number in range(SEVERAL):
+        one.observe(report("token", CallKind.NOT_SENT, None, correlation_id=f"last{number}"), NOW + 900)
+    assert state(one, account_gate("a")) == "closed"
 
 
 def test_a_refusal_on_its_merits_is_a_sign_of_life() -> None:

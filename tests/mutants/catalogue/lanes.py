@@ -7,6 +7,7 @@ from typing import Final
 from tests.mutants.mutant import Mutant
 
 _BUDGET: Final = ("tests/unit/lanes/test_budget.py", "tests/unit/lanes/test_rationed_gates.py")
+_ASTRAY: Final = ("tests/unit/lanes/test_budget_astray.py",)
 _TESTS: Final = ("tests/unit/lanes",)
 
 LANES: Final = (
@@ -79,6 +80,27 @@ LANES: Final = (
         "if self._level - len(self._reserved) < 1 - _NEARLY or self._credit < 1 - _NEARLY:",
         "if self._level - len(self._reserved) < 1 - _NEARLY:",
         _BUDGET,
+    ),
+    Mutant(
+        "who_is_held_by_something_else_is_looked_at_for_its_budget",
+        "worker/lanes/rations.py",
+        "if budget is None or budget.admits(now):",
+        "if budget is None:",
+        _BUDGET,
+    ),
+    Mutant(
+        "a_bucket_found_nearly_empty_is_taken_for_a_small_one",
+        "worker/lanes/budget.py",
+        "most = (self._size if self._is_sure else max(self._size, self._documented)) * _TARGET_OF_SIZE",
+        "most = self._size * _TARGET_OF_SIZE",
+        _ASTRAY,
+    ),
+    Mutant(
+        "a_budget_stands_still_while_its_clock_is_behind",
+        "worker/lanes/budget.py",
+        "if now < self._at - _SET_BACK_S:",
+        "if False:",
+        _ASTRAY,
     ),
     Mutant(
         "who_waits_for_an_answer_is_forgotten",
