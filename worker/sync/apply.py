@@ -52,7 +52,6 @@ class Sync:
         self._apis = apis
         self._room.settings = settings
         self._room.orders.keep_seconds = settings.timing.read_lag_seconds
-        self._room.saved.fresh_seconds = settings.timing.order_fresh_seconds
         self.forget_answers()
         self._rules = {
             name: Rules.of(name, store, settings.accounts[store.account]) for name, store in settings.stores.items()
@@ -60,7 +59,8 @@ class Sync:
 
     def forget_answers(self) -> None:
         """Orders may be changed by another worker from now on (their partitions are given away): read them again."""
-        self._room.saved.clear()
+        # A new memory: what an attempt that is under way keeps of the earlier owner's, or seller's, order is not seen.
+        self._room.saved = SavedAnswers(self._room.settings.timing.order_fresh_seconds)
 
     async def attempt(self, event: Event, progress: Progress, delivery: Delivery | None = None) -> Outcome:
         """One try at one event; the caller sees to it that an order has one at a time.

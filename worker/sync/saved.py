@@ -48,10 +48,6 @@ class SavedAnswers:
         """Another call about the order goes out: whatever comes of it, it knows better."""
         self._answers.pop((account, order_id), None)
 
-    def clear(self) -> None:
-        """Forget all: somebody else may work on these orders from now on."""
-        self._answers.clear()
-
     def __len__(self) -> int:
         return len(self._answers)
 

@@ -208,6 +208,19 @@ async def test_new_settings_forget_everything() -> None:
     assert (await calls_of(bench, box(C, "2")))[1] == ["get", "shipping"]
 
 
+async def test_what_is_answered_after_new_settings_is_not_kept_for_them() -> None:
+    """The call went to whoever the account's name belonged to before."""
+    bench = Bench(three_lines())
+
+    def configures(path: str) -> None:
+        bench.sync.configure({"main": bench.api}, settings())
+
+    bench.api.before_write = configures
+    assert (await calls_of(bench, box(A)))[1] == ["get", "shipping"]
+    bench.api.before_write = None
+    assert (await calls_of(bench, box(B)))[1] == ["get", "shipping"]
+
+
 async def test_a_write_that_never_came_back_leaves_nothing_saved() -> None:
     bench = Bench(three_lines())
     await bench.settle(box(A))
