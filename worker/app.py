@@ -110,7 +110,12 @@ class Worker:
             self._publisher,
             self.metrics,
             self.clock,
-            doors=RoomDoors(group_of=self._arrivals.room_group, allowance=self._allowance, take_up=self._take_up),
+            doors=RoomDoors(
+                group_of=self._arrivals.room_group,
+                allowance=self._allowance,
+                take_up=self._take_up,
+                space=self._arrivals.space,
+            ),
         )
         self._report = Report(
             self._publisher,
@@ -337,7 +342,7 @@ class Worker:
             not self._stop.is_set()
             and not self._room.is_full
             and self.vitals.internal_errors_in_row < self.settings.limits.max_internal_errors
-            and self._window.has_room(self._lanes.count, self._lanes.size, shipped=shipped)
+            and self._window.has_room(self._lanes.count + self._room.coming, self._lanes.size, shipped=shipped)
         )
 
     async def _let_go(self, budget_s: float) -> None:

@@ -14,6 +14,7 @@ from worker.intake.decode import Decoder, misplaced, reused_identity
 from worker.lanes.lanes import Entry, Lanes
 from worker.parked.carried import restore
 from worker.parked.pump import TakenUp
+from worker.parked.space import Space
 from worker.retries import Retries
 from worker.settings import Settings
 from worker.telemetry.metrics import Metrics
@@ -220,17 +221,22 @@ class Arrivals:
         """Events of the waiting room that stand behind the same gates; empty: behind none."""
         return f"{'ship' if ships else 'cancel'}|{store}" if store in self._settings.stores else ""
 
+    def space(self) -> Space:
+        """How many events may come out of the waiting room now, of all accounts together."""
+        most, here = self._settings.limits.max_queued_events, self._taken_up.total()
+        if not self._window.has_room(0, self._lanes.size):
+            # Full by bytes: it is not known how large those are that come.
+            return Space(turns=max(0, _TRICKLE - here), overdue=_TRICKLE)
+        # What fills the window may stand behind parked events: these come up all the same, a few at a time.
+        turns = max(most - self._lanes.count, most // _RESERVED - here)
+        return Space(turns=max(0, turns), overdue=max(1, most // _RESERVED_OVERDUE))
+
     def allowance(self, group: str, now: float) -> int:
         """How many of a `room_group` may be taken up now."""
-        limits, (kind, _, store) = self._settings.limits, group.partition("|")
-        # What fills the window may stand behind parked events: these come up all the same, a few at a time.
-        free = max(
-            limits.max_queued_events - self._lanes.count,
-            limits.max_queued_events // _RESERVED - self._taken_up.total(),
-        )
+        free, (kind, _, store) = self.space().turns, group.partition("|")
         settings = self._settings.stores.get(store)
         if settings is None:
-            return max(0, free)
+            return free
         gates = self._gatekeeper.gates
         names = self._gatekeeper.names_of(store, ships=kind == "ship")
         if not gates.is_passable(names, now):
@@ -247,4 +253,6 @@ class Arrivals:
 
 _RESERVED: Final = 4
 """A quarter of the window, and of an account's share, is for what comes out of the waiting room."""
+_RESERVED_OVERDUE: Final = 8
+"""An eighth of the window comes up whatever fills it only to be told late, and another because its time is over."""
 _TRICKLE: Final = 4

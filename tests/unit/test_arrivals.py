@@ -15,6 +15,7 @@ from worker.app import Worker
 from worker.delivery import Delivery, Place, Record
 from worker.gatekeeper import account_gate, call_gate
 from worker.parked.pump import TakenUp
+from worker.parked.space import Space
 from worker.settings import Settings
 
 NOW = 1_795_000_000.0
@@ -75,6 +76,30 @@ def test_a_window_full_of_what_stands_behind_parked_events_lets_those_come_up() 
     assert world.allowed() == 1
     world.arrivals._taken_up["main"] += 1
     assert world.allowed() == 0
+
+
+def test_what_is_taken_up_is_bounded_over_all_accounts() -> None:
+    world = World()
+    assert world.arrivals.space() == Space(turns=10, overdue=1)
+    for offset in range(9):
+        world.accept(offset, f"PO{offset}")
+    assert world.arrivals.space().turns == 2, "a quarter of the window is for what comes out of the waiting room"
+
+
+def test_a_window_that_is_full_by_bytes_takes_up_a_few() -> None:
+    """How large those are that come is not known: a quarter of the window's number could be many times its bytes."""
+    world = World()
+    world.worker._lanes.size = SETTINGS.limits.max_queued_bytes
+    assert world.worker._lanes.count == 0
+    assert world.arrivals.space() == Space(turns=4, overdue=4)
+    assert world.allowed() == 4
+
+
+def test_nothing_is_read_into_a_window_that_is_filled_from_the_waiting_room() -> None:
+    world = World()
+    assert world.worker._has_room()
+    world.worker._room._pump.coming = 10
+    assert not world.worker._has_room()
 
 
 def test_nothing_is_taken_up_at_a_closed_gate_and_one_where_it_trickles() -> None:

@@ -16,6 +16,7 @@ from schemas.deadletter import DeadLetterHeaders
 from worker.clock import Clock
 from worker.delivery import Place, Record
 from worker.parked.fetching import Fetcher, Missing
+from worker.parked.space import NO_BOUND, Space
 from worker.parked.unfinished import Stage, Unfinished, is_whole
 from worker.parked.waiting import Waiting, Why
 
@@ -55,6 +56,8 @@ class RoomDoors:
     """How many of a group may be taken up now; 0 while its gates do not admit."""
     take_up: Callable[[TakenUp], None]
     """Called once for each event; what cannot be run after all is given back by `Room.untake`."""
+    space: Callable[[], Space] = lambda: NO_BOUND
+    """What there is room for in memory."""
 
 
 class Pump:
@@ -67,6 +70,8 @@ class Pump:
         self._doors = doors
         self._wake = asyncio.Event()
         self._held = True
+        self.coming = 0
+        """Events that are being fetched: they will be in memory in a moment."""
 
     def go(self) -> None:
         """Begin to offer."""
@@ -99,7 +104,9 @@ class Pump:
 
     def _take(self) -> list[tuple[Unfinished, Why]]:
         doors = self._doors
-        return self._waiting.take(self._clock.now(), MOST_ROWS, group_of=doors.group_of, allowance=doors.allowance)
+        return self._waiting.take(
+            self._clock.now(), MOST_ROWS, group_of=doors.group_of, allowance=doors.allowance, space=doors.space()
+        )
 
     async def _rest(self) -> None:
         now, waiting = self._clock.now(), self._waiting
@@ -115,13 +122,14 @@ class Pump:
 
     async def _hand_over(self, rows: list[tuple[Unfinished, Why]]) -> None:
         asked = {row.place: (row, why) for row, why in rows}
-        size = 0
+        self.coming, size = len(asked), 0
 
         def got(place: Place, found: ConsumerRecord | Missing) -> bool:
             nonlocal size
             if self._held:
                 return False
             row, why = asked.pop(place)
+            self.coming = len(asked)
             if row.stage is not Stage.TAKEN:
                 return True
             taken = None if isinstance(found, Missing) else _taken_up(row, why, found)
@@ -139,7 +147,7 @@ class Pump:
             failed = True
             log.warning("parked_events_not_fetched", error=type(error).__name__, detail=str(error)[:200])
         finally:
-            now = self._clock.now()
+            now, self.coming = self._clock.now(), 0
             for row, _ in asked.values():
                 self._waiting.untake(row, now, RETRY_S if failed else 0.0)
         if failed:

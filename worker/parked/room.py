@@ -180,6 +180,11 @@ class Room:
         return self.table.waiting.parked
 
     @property
+    def coming(self) -> int:
+        """Events that come back into memory in a moment."""
+        return self._pump.coming
+
+    @property
     def is_full(self) -> bool:
         """Nothing more may be parked."""
         return self.parked_count >= self._most_parked

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, Literal
 
 from worker.parked.queues import Queues
+from worker.parked.space import NO_BOUND, Space
 from worker.parked.timers import Timers
 from worker.parked.unfinished import NEVER, Stage, Unfinished
 
@@ -114,13 +115,21 @@ class Waiting:
     # -- what comes up
 
     def take(
-        self, now: float, most: int, *, group_of: Callable[[str, bool], str], allowance: Callable[[str, float], int]
+        self,
+        now: float,
+        most: int,
+        *,
+        group_of: Callable[[str, bool], str],
+        allowance: Callable[[str, float], int],
+        space: Space = NO_BOUND,
     ) -> list[tuple[Unfinished, Why]]:
         """Up to `most` rows that come up now; they are TAKEN until a newer record or `untake`."""
         self._ring(now)
         taken: list[tuple[Unfinished, Why]] = []
-        self._take_overdue(self._expired, "expired", now, most, taken)
-        self._take_overdue(self._late, "late", now, max(1, most // 2), taken)
+        self._take_overdue(self._expired, "expired", now, most, space.overdue, taken)
+        self._take_overdue(self._late, "late", now, max(1, most // 2), space.overdue, taken)
+        # Each group's allowance knows nothing of what the groups before it have just got.
+        most = min(most, len(taken) + space.turns)
         groups = self._groups(group_of)
         # Whoever was served first is served last the next time.
         start = self._served % len(groups) if groups else 0
@@ -218,9 +227,16 @@ class Waiting:
                     ready.push(now + _REPLAY_S, row)
 
     def _take_overdue(
-        self, queue: deque[Unfinished], why: Why, now: float, most: int, taken: list[tuple[Unfinished, Why]]
+        self,
+        queue: deque[Unfinished],
+        why: Why,
+        now: float,
+        most: int,
+        at_once: int,
+        taken: list[tuple[Unfinished, Why]],
     ) -> None:
-        while queue and len(taken) < most and self._overdue_taken[why] < _MOST[why]:
+        at_once = min(at_once, _MOST[why])
+        while queue and len(taken) < most and self._overdue_taken[why] < at_once:
             row = queue.popleft()
             due = now >= row.late_at if why == "late" else row.is_expired(now) and self.is_front(row)
             if due and row.stage in (Stage.IDLE, Stage.READY):

@@ -91,6 +91,20 @@ PARKING: Final = (
         _TESTS,
     ),
     Mutant(
+        "each_group_takes_up_what_there_is_room_for",
+        "worker/parked/waiting.py",
+        "        most = min(most, len(taken) + space.turns)\n",
+        "",
+        _TESTS,
+    ),
+    Mutant(
+        "what_is_overdue_comes_up_whatever_fits",
+        "worker/parked/waiting.py",
+        "at_once = min(at_once, _MOST[why])",
+        "at_once = _MOST[why]",
+        _TESTS,
+    ),
+    Mutant(
         "what_is_overruled_runs",
         "worker/parked/room.py",
         "return row is not None and row.state == delivery.room_state and row.place == delivery.room_place",
@@ -205,7 +219,7 @@ PARKING: Final = (
     Mutant(
         "parked_events_are_given_up_only_at_an_open_gate",
         "worker/parked/waiting.py",
-        'self._take_overdue(self._expired, "expired", now, most, taken)',
+        'self._take_overdue(self._expired, "expired", now, most, space.overdue, taken)',
         "pass",
         _TESTS,
     ),

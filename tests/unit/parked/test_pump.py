@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from parked_world import DOWN, NOW, World, delivery
@@ -30,6 +31,26 @@ async def test_a_round_is_bounded_in_rows_and_in_bytes(world: World, monkeypatch
     await world.room._pump.once()
     await world.room._pump.once()
     assert len({taken.key for taken in world.taken}) == len(world.taken) == 7
+
+
+async def test_what_is_being_fetched_is_told_as_coming(world: World) -> None:
+    """Else the window would be filled from Kafka meanwhile, and come to twice its size."""
+    for n in range(3):
+        await world.room.put_waiting(delivery(f"e{n}", offset=n, order=f"PO{n}"), DOWN, 0)
+    coming: list[int] = []
+    fetch = world.fetcher.fetch
+
+    async def watched(places: Any, got: Any) -> None:
+        coming.append(world.room.coming)
+        await fetch(places, lambda place, found: got(place, found) and not coming.append(world.room.coming))
+
+    world.fetcher.fetch = watched  # type: ignore[method-assign]
+    await world.room._pump.once()
+    assert coming == [3, 2, 1, 0]
+    world.fetcher.error = OSError("gone")
+    await world.room.put_waiting(delivery("e9", offset=9, order="PO9"), DOWN, 0)
+    await world.room._pump.once()
+    assert world.room.coming == 0, "what could not be fetched does not come"
 
 
 async def test_what_is_overruled_while_it_is_fetched_is_not_handed_over(world: World) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from parked_world import CANCELLED, NOW, SHIPPED, row
 
+from worker.parked.space import Space
 from worker.parked.unfinished import NEVER, PAUSED, Stage, Unfinished
 from worker.parked.waiting import MOST_EXPIRED, Waiting
 
@@ -130,8 +132,10 @@ def test_what_comes_up_is_what_the_rules_say(draw: random.Random, steps: int) ->
                 most,
                 group_of=lambda store, _: {"us": "account-of-us", "eu": "account-of-eu"}.get(store, ""),
                 allowance=lambda group, _: allowed.get(group, 1_000),
+                space=Space(turns=(turns := draw.randrange(1, 6)), overdue=1_000),
             )
             assert len(came) <= most
+            assert sum(why in ("turn", "replay") for _, why in came) <= turns
             if not came:
                 assert not any(expected.values()), "somebody is forgotten"
                 break
@@ -222,3 +226,45 @@ def test_expired_rows_come_up_a_few_hundred_at_a_time() -> None:
     for one in rows[:MOST_EXPIRED]:
         waiting.remove(one, NOW)
     assert come() > 0
+
+
+def test_groups_share_what_there_is_room_for() -> None:
+    """Each group's allowance knows nothing of the others': together they would be taken up many times over."""
+    waiting = Waiting()
+    waiting.activate(0, [], NOW)
+    for offset in range(9):
+        one = row(f"k{offset}", offset, "waiting", offset=offset, order=f"PO{offset}")
+        one.store, one.late_at, one.expires_at = f"store-{offset % 3}", NEVER, NEVER
+        waiting.add(one, NOW)
+
+    def come(turns: int) -> int:
+        space = Space(turns, overdue=0)
+        return len(waiting.take(NOW, 100, group_of=lambda store, _: store, allowance=lambda *_: 3, space=space))
+
+    assert come(4) == 4
+    assert come(0) == 0
+    assert come(100) == 5
+
+
+@pytest.mark.parametrize("why", ["late", "expired"])
+def test_what_is_overdue_comes_up_as_there_is_space(why: str) -> None:
+    """Only to be told late (or given up) it comes whatever fills the window: in a small one, only a few at a time."""
+    waiting = Waiting()
+    waiting.activate(0, [], NOW)
+    rows = []
+    for offset in range(9):
+        one = row(f"k{offset}", offset, "waiting", offset=offset, order=f"PO{offset}", next_try=NOW + 900)
+        one.late_at, one.expires_at = (NOW, NEVER) if why == "late" else (NEVER, NOW)
+        rows.append(one)
+        waiting.add(one, NOW)
+
+    def come() -> list[str]:
+        space = Space(turns=0, overdue=2)
+        came = waiting.take(NOW, 100, group_of=lambda *_: "a", allowance=lambda *_: 3, space=space)
+        return [why for _, why in came]
+
+    assert come() == [why, why]
+    assert come() == []
+    for one in [one for one in rows if one.stage is Stage.TAKEN]:
+        waiting.remove(one, NOW)
+    assert come() == [why, why]
