@@ -13,7 +13,7 @@ from tests.sim.cluster import Cluster, Place, Stored
 from tests.sim.history import History
 from tests.sim.reconfiguring import Silence
 from tests.sim.replays import Replays
-from tests.sim.scenario import CANCELLED, DEAD_LETTERS, RESULTS, SHIPPED, Message, OrderStory, Scenario
+from tests.sim.scenario import CANCELLED, DEAD_LETTERS, GROUP, RESULTS, SHIPPED, Message, OrderStory, Scenario
 from tests.sim.virtual_loop import Process
 from tests.sim.walmart import Effect, FakeWalmart
 from worker.sandbox.walmart.orders import Line
@@ -80,6 +80,8 @@ class Judge:
         self._told_retrying: Counter[str] = Counter()
         self.room: dict[bytes | None, deadletter.DeadLetter] = {}
         """The dead-letter topic as a reader of all of it sees it."""
+        self._wrote: dict[bytes | None, Process | None] = {}
+        """Who wrote those records."""
         self.replays = Replays(history)
         self._observed: set[str] = set()
         """Orders of which an event was only observed: to the worker it is concluded, and nothing was sent."""
@@ -139,7 +141,7 @@ class Judge:
         self.history.count("final results observed" if told["observed"] else "final results")
         if told["observed"]:
             self._observed.add(each.message.order)  # and a dead letter stays
-        else:
+        elif told["status"] == "failed" or not self._is_beyond(each, key, record.by):
             each.last = told["status"]
         self.replays.result(told, self.cluster.loop.time())
         if each.final is None:
@@ -148,6 +150,21 @@ class Judge:
                 self._failed(each, error or "")
         else:
             self.history.count("results repeated")
+
+    def _is_beyond(self, each: Published, key: str, process: Process | None) -> bool:
+        """Whoever has lost the partition tells what he did; its next owner has ended the event otherwise meanwhile.
+
+        Of the dead letter there he cannot know: it stays for a person, whose replay finds everything done.
+        """
+        names = (key.encode(), each.coordinates.encode())
+        dead = any(
+            name in self.room and self.room[name].about.state == "dead" and self._wrote[name] is not process
+            for name in names
+        )
+        return dead and any(
+            member.process is not process and (each.topic, each.partition) in member.assigned
+            for member in self.cluster.group(GROUP).members.values()
+        )
 
     def _failed(self, each: Published, code: str) -> None:
         """A well-formed event of an honest commerce may fail for few reasons."""
@@ -192,10 +209,18 @@ class Judge:
         self.violation(f"{message.what}: failed with {code}")
 
     def _bad_shipment(self, order: str) -> bool:
-        """What lies dead under the order's key counts as a shipment that is not finished."""
+        """What lies dead under the order's key counts as a shipment that is not finished.
+
+        So does one that had sent something before its store was only observed: that leaves it dead, and is no failure.
+        """
+        dead = {
+            (letter.about.topic, letter.about.partition, letter.about.offset)
+            for letter in (self.room.values() if order in self._observed else ())
+            if letter.about.state == "dead"
+        }
         return any(
-            each.topic == SHIPPED and each.record.key == order.encode() and each.last == "failed"
-            for each in self.records.values()
+            each.topic == SHIPPED and each.record.key == order.encode() and (each.last == "failed" or place in dead)
+            for place, each in self.records.items()
         )
 
     def _letter(self, partition: int, record: Stored) -> None:
@@ -213,8 +238,9 @@ class Judge:
             self._disordered.add(about.order)
         if record.value is None or about.state == "settled":
             self.room.pop(record.key, None)
+            self._wrote.pop(record.key, None)
             return
-        self.room[record.key] = letter
+        self.room[record.key], self._wrote[record.key] = letter, record.by
         if about.state not in ("dead", "waiting", "replay"):
             return
         each = self.records.get((about.topic or "", about.partition or 0, about.offset or 0))

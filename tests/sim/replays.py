@@ -12,7 +12,6 @@ from tests.sim.people import NAME
 from tests.sim.virtual_loop import Process
 from worker.report.result import result_id
 
-Source = tuple[str | None, int | None, int | None]
 OVERTAKEN_S: Final = 10.0
 """An event may be run from its input topic (it was repeated, or its offset is not committed) while somebody asks for
 its replay: what comes of that run counts, though its result was written up to so long before."""
@@ -25,7 +24,6 @@ class Asked:
 
     key: str
     number: int
-    source: Source
     at: float
     """Loop time of the record that asks."""
     was: str | None
@@ -35,23 +33,39 @@ class Asked:
     """Who wrote the record that overruled this one for good, and its state; empty: nobody."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Final:
+    """One final result."""
+
+    at: float
+    """Loop time."""
+    id: str
+    status: str
+    effect: str
+    code: str | None
+
+    def is_of(self, key: str, number: int) -> bool:
+        """Whether it is the result of this event's replay of that number."""
+        return self.id == result_id(key, number, self.status, self.effect, self.code)
+
+
 class Replays:
     """All of a run."""
 
     def __init__(self, history: History) -> None:
         self._history = history
         self._asked: dict[tuple[str, int], Asked] = {}
-        self._of_source: dict[Source, list[Asked]] = defaultdict(list)
-        self._finals: dict[Source, list[float]] = defaultdict(list)
+        self._of_key: dict[str, list[Asked]] = defaultdict(list)
+        self._finals: dict[str, list[_Final]] = defaultdict(list)
+        """By every key that the result's event may go by."""
 
     def letter(self, key: str, about: DeadLetterHeaders, was: str | None, by: Process | None, now: float) -> None:
         """A record of the dead-letter topic was written. `was`: the state of the record it overrules."""
         if about.state == "replay":
             asked = self._asked.get((key, about.replay_number))
             if asked is None:
-                source = (about.topic, about.partition, about.offset)
-                asked = self._asked[key, about.replay_number] = Asked(key, about.replay_number, source, now, was)
-                self._of_source[source].append(asked)
+                asked = self._asked[key, about.replay_number] = Asked(key, about.replay_number, now, was)
+                self._of_key[key].append(asked)
             return
         if about.state not in _CLOSES:
             return
@@ -62,21 +76,31 @@ class Replays:
     def result(self, told: dict[str, Any], now: float) -> None:
         """A final result was written."""
         event, code = told["event"], told["error"]["code"] if told["error"] else None
-        source = (event["topic"], event["partition"], event["offset"])
-        self._finals[source].append(now)
-        for asked in self._of_source.get(source, ()):
-            answer = result_id(asked.key, asked.number, told["status"], told["effect"], code)
-            if not asked.answered and told["result_id"] == answer:
-                asked.answered = True
-                self._history.count(f"replays answered: {told['status']}")
+        final = _Final(now, told["result_id"], told["status"], told["effect"], code)
+        # Of its identity, not of the record: an event that is repeated lies at several offsets, and a dead letter
+        # names the one that was run last.
+        for key in (
+            f"{event['topic']}|{event['source']}|{event['id']}",
+            f"{event['topic']}/{event['partition']}/{event['offset']}",
+        ):
+            self._finals[key].append(final)
+            for asked in self._of_key.get(key, ()):
+                if not asked.answered and final.is_of(key, asked.number):
+                    asked.answered = True
+                    self._history.count(f"replays answered: {final.status}")
 
     def unanswered(self) -> list[str]:
         """What is wrong, at the end."""
         wrong = []
         for asked in self._asked.values():
-            finals = self._finals[asked.source]
             if asked.answered:
                 continue
+            # Any number: an event that is run from its topic meanwhile has none.
+            finals = [
+                final.at
+                for final in self._finals[asked.key]
+                if any(final.is_of(asked.key, number) for number in range(asked.number + 1))
+            ]
             if asked.ended.startswith(NAME):
                 self._history.count("replays resolved before they ended")
             elif asked.ended and any(at >= asked.at - OVERTAKEN_S for at in finals):
