@@ -95,11 +95,12 @@ class Replays:
         for asked in self._asked.values():
             if asked.answered:
                 continue
-            # Any number: an event that is run from its topic meanwhile has none.
+            # Any number: an event that is run from its topic meanwhile has none, and it may be asked for twice.
+            numbers = {0, *(other.number for other in self._of_key[asked.key])}
             finals = [
                 final.at
                 for final in self._finals[asked.key]
-                if any(final.is_of(asked.key, number) for number in range(asked.number + 1))
+                if any(final.is_of(asked.key, number) for number in numbers)
             ]
             if asked.ended.startswith(NAME):
                 self._history.count("replays resolved before they ended")

@@ -142,6 +142,15 @@ def test_a_repeat_of_the_event_that_is_run_meanwhile_overtakes_its_replay(replay
     assert replays.unanswered() == []
 
 
+def test_a_replay_that_is_asked_for_again_is_overtaken_by_the_second_one(replays: Replays) -> None:
+    about = DeadLetterHeaders(state="replay", topic=SHIPPED, partition=0, offset=0, replay_number=2)
+    replays.letter(KEY, about, "waiting", None, 105.0)
+    ended(replays)
+    assert len(replays.unanswered()) == 1
+    replays.result(told(KEY, "failed", number=2), 106.0)
+    assert replays.unanswered() == []
+
+
 def test_what_was_told_long_before_or_of_another_event_of_its_identity_does_not(replays: Replays) -> None:
     replays.result(told(KEY, "failed"), 50.0)
     replays.result(told(f"{SHIPPED}/0/9", "failed", offset=9), 101.0)
