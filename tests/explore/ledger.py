@@ -15,7 +15,7 @@ from aiokafka.errors import CommitFailedError, KafkaError
 from tests.explore.cells import Cells
 from tests.explore.memory import Item
 from tests.explore.stories import Story
-from tests.explore.timing import CANCELLED, SESSION, SETTINGS, SHIPPED, TICK_S, TOPICS, Hand, at, until
+from tests.explore.timing import CANCELLED, SESSION, SETTINGS, SHIPPED, TICK_S, TOPICS, Hand, at, since_or_until, until
 from tests.explore.tries import METRICS
 from worker.delivery import Envelope, Place, Record
 from worker.intake.committer import Committer
@@ -112,7 +112,7 @@ class Ledger:
     def __init__(self, story: Story) -> None:
         self._story = story
         self._loop = asyncio.new_event_loop()
-        self.cells: Cells[Book] = Cells(_seen)
+        self.cells: Cells[Book] = Cells(_whole)
         self.empty = self.cells.keep(Book())
         self._owners: dict[tuple[Item, bool], Owner] = {}
 
@@ -277,17 +277,80 @@ def text_key(text: str, now: int) -> Hashable:
     """All that matters of commit metadata."""
     deadlines, problem = read_intents(text)
     assert problem is None
-    return tuple(sorted((mark, until(deadline, now)) for mark, deadline in deadlines.items()))
+    return tuple(sorted((mark, _deadline(deadline, now)) for mark, deadline in deadlines.items()))
 
 
-def _seen(book: Book, now: int) -> Hashable:
+def _deadline(epoch_s: float, now: int) -> float:
+    # Whoever finds it doubts old reads for as long again as a call may take (`Handling._heed_intent`).
+    return since_or_until(epoch_s, now, 1)
+
+
+def _whole(book: Book, now: int) -> Hashable:
     return (
         _plain(book.offsets._partitions, now),
         _plain(book.intents._partitions, now),
+        until(book.taken_at, now),
+        until(book.calm_at, now),
+        book.unanswered,
+    )
+
+
+def live(book: Book, now: int) -> Hashable:
+    """All of a book that anything asks from `now` on; what is left out says why nothing asks it."""
+    return (
+        tuple(
+            (
+                tuple(offset for offset, _ in one.started),
+                tuple(sorted(one.done)),
+                one.next_offset,
+                # `to_commit` asks only whether it differs, and a commit that is taken makes both the same.
+                one.next_offset not in (None, one.committed),
+                # `resume_at` looks at it only where nothing is started or finished; `found` sets it only then, too.
+                one.found if one.next_offset is None and not one.started else None,
+            )
+            for _, one in sorted(book.offsets._partitions.items())
+        ),
+        tuple(
+            (
+                tuple(
+                    (cast("Owner", owner).item, _deadline(run.deadline, now), _maybe(run.written, now), run.is_written)
+                    for owner, run in one.running.items()
+                ),
+                tuple(
+                    (mark, _deadline(ended.deadline, now), until(ended.expires_at, now), ended.offset)
+                    for mark, ended in sorted(one.ended.items())
+                ),
+                tuple((mark, found_key(found, now)) for mark, found in sorted(one.found.items())),
+                # Only ended ones are compared with it, and what ends later lies behind it.
+                one.resume_at if one.ended else None,
+                None if one.written is None else text_key(one.written, now),
+                one.known,
+            )
+            for _, one in sorted(book.intents._partitions.items())
+        ),
         until(book.taken_at + SESSION * TICK_S, now),
         until(book.calm_at, now),
         book.unanswered,
     )
+
+
+def found_key(found: FoundIntent | None, now: int) -> Hashable:
+    """All that matters of what an earlier owner left behind: how long it is heeded, and has reads doubted.
+
+    `Intents._expiry` and `Handling._heed_intent` say so. (Whether it was found after a delivery came into memory is
+    part of the delivery: `Held.blind`.)
+    """
+    if found is None:
+        return None
+    timing = SETTINGS.timing
+    expiry = max(found.deadline, found.found_at) + timing.call_timeout_seconds + timing.read_lag_seconds
+    doubted = max(found.deadline + timing.call_timeout_seconds, found.found_at) + timing.read_lag_seconds
+    # Its deadline is told on, to the next owner.
+    return until(expiry, now), until(doubted, now), _deadline(found.deadline, now)
+
+
+def _maybe(epoch_s: float | None, now: int) -> float | None:
+    return None if epoch_s is None else _deadline(epoch_s, now)
 
 
 def _plain(thing: Any, now: int) -> Hashable:

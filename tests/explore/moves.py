@@ -24,6 +24,9 @@ SLOW_UNTIL: Final = 2
 class Moves(Owners):
     """The steps of one story."""
 
+    settles = True
+    """A zombie's steps that nobody sees are taken at once (`_settled_down`)."""
+
     def of(self, world: World) -> list[Move]:
         """Every step from here. Time passes only where no owner has anything to do at once."""
         moves: list[Move] = []
@@ -40,6 +43,8 @@ class Moves(Owners):
         if world.faults:
             for who in (0, 1):
                 moves += self._faults(world, who)
+        if not self.settles:
+            return moves
         return [move._replace(world=self._settled_down(move.world)) for move in moves]
 
     def _lazy(self, world: World) -> Iterator[Move]:

@@ -57,16 +57,16 @@ class Search:
     ) -> None:
         self._moves = Moves(story, wrong)
         self._judge = Judge(story)
-        self._keys = Keys(self._moves.ledger, self._moves.queues, self._moves.rooms)
+        self._keys = Keys(story, self._moves.ledger, self._moves.queues, self._moves.rooms)
         self._bound = bound
         self._tell = tell
         self._seen: dict[bytes, int] = {}
-        self._parents = array("L")
+        self._parents = array("I")
         self._steps = array("B")
         """Which of its parent's moves led here."""
-        self._edges_from = array("L")
-        self._edges_to = array("L")
-        self._good = array("L")
+        self._edges_from = array("I")
+        self._edges_to = array("I")
+        self._good = array("I")
         self.found = Found(story.name, faults)
 
     def run(self) -> Found:
@@ -133,7 +133,7 @@ class Search:
             starts[to + 1] += 1
         for state in range(states):
             starts[state + 1] += starts[state]
-        sources, filled = array("L", bytes(8 * len(self._edges_to))), array("L", starts)
+        sources, filled = array("I", bytes(4 * len(self._edges_to))), array("L", starts)
         for source, to in zip(self._edges_from, self._edges_to, strict=True):
             sources[filled[to]] = source
             filled[to] += 1

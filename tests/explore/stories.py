@@ -14,6 +14,7 @@ from tests.explore.timing import BASE, CANCELLED, SHIPPED, STORE, TOPICS, at
 from worker.delivery import Delivery, Record
 from worker.intake.decode import Decoder
 from worker.settings import TopicSettings
+from worker.sync.belief import has_items
 
 PO: Final = "1796277083022"
 FIRST, SECOND = "1Z999AA10123456784", "1Z999AA10123456785"
@@ -50,6 +51,12 @@ class Story:
         delivery = _DECODER.decode(self.records[record], now=BASE, epoch=1)
         assert delivery.refusal is None, delivery.refusal
         return delivery
+
+    @property
+    def guards(self) -> bool:
+        """A cancel has no items: it asks how far shipments have been read, and how old it is."""
+        cancels = (self.decoded(record).event for record in self.topic_records(1))
+        return any(cancel is not None and not has_items(cancel.data) for cancel in cancels)
 
     def topic_records(self, topic: int) -> tuple[int, ...]:
         """Indexes of the records of one input topic, by offset."""
@@ -107,7 +114,13 @@ SMALL: Final = Story(
     _records(_ship("s1", 1, FIRST), _cancel("c1", 1, 1)), 2, {FIRST: 1}, 1,
 )  # fmt: skip
 """For tests: two events, searched in seconds."""
-SMALL_PARKED: Final = replace(SMALL, name="small-parked", faults=1, parks=1, lags=False)
+SMALL_PARKED: Final = replace(
+    SMALL,
+    name="pair-parked",
+    about="one shipment of 1 of 2 and a cancel of the rest with totals, and an event may be parked at any of its turns",
+    parks=1,
+    lags=False,
+)
 SMALL_GUARDED: Final = Story(
     "small-guarded", "1 of 2 shipped, still on its way to Kafka, and a cancel without items",
     _records(_ship("s1", 1, FIRST), _cancel("c1", None)), 2, {FIRST: 1}, 1, late=frozenset({0}),
@@ -136,6 +149,7 @@ STORIES: Final[dict[str, Story]] = {
             "1 of 3 shipped, and two cancels with totals, one after the other",
             _TWO_CANCELS, 3, {FIRST: 1}, 2,
         ),
+        SMALL_PARKED,
         Story(
             "repeat-parked",
             "as `repeat`, and an event may be parked at any of its turns",

@@ -53,6 +53,11 @@ def until(epoch_s: float, now: int) -> float:
     return max(0.0, epoch_s - at(now))
 
 
+def since_or_until(epoch_s: float, now: int, least: int) -> float:
+    """Seconds left, or as a negative number gone by; what is longer ago than so many ticks is all the same."""
+    return max(-least * TICK_S, epoch_s - at(now))
+
+
 class Hand:
     """A clock that is set by hand."""
 

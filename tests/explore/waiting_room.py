@@ -96,6 +96,7 @@ class Rooms:
         self._room = Room(SETTINGS, self._publisher, METRICS, self._clock, doors)
         loop.close()
         self._abouts: dict[Letter, DeadLetterHeaders] = {}
+        self._places: dict[int, frozenset[int]] = {}
         self.cells: Cells[Table] = Cells(_seen)
         self.empty = self.cells.keep(Table())
 
@@ -246,11 +247,23 @@ class Rooms:
 
     # -- keys
 
-    def letter_key(self, letter: Letter, now: int) -> Hashable:
-        """All that matters of a record from `now` on."""
+    def about(self, letter: Letter) -> DeadLetterHeaders:
+        """Its headers, read once."""
         about = self._abouts.get(letter)
         if about is None:
             about = self._abouts[letter] = letter.about()
+        return about
+
+    def places(self, cell: int) -> frozenset[int]:
+        """Offsets of a table's rows: what may come up again."""
+        known = self._places.get(cell)
+        if known is None:
+            known = self._places[cell] = frozenset(row.offset for row in self.cells.look(cell))
+        return known
+
+    def letter_key(self, letter: Letter, now: int) -> Hashable:
+        """All that matters of a record from `now` on."""
+        about = self.about(letter)
         carried = about.progress
         assert carried is not None
         unsettled = carried.unsettled
@@ -265,6 +278,8 @@ class Rooms:
             until(about.next_try or 0.0, now),
             unsettled and (unsettled.expected, until(unsettled.believe_at, now), unsettled.leaves_open),
             carried.doubted,
+            # That there was one at all is a doubt that stays.
+            carried.hold_until > 0,
             until(carried.hold_until, now),
             carried.read_twice,
             carried.applied,
