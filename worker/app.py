@@ -133,7 +133,7 @@ class Worker:
                 too_large=self._arrivals.too_large,
                 unreadable=self._arrivals.unreadable,
                 has_room=self._has_room,
-                has_reserve=lambda: self._has_room(shipped=True),
+                has_reserve=lambda: self._has_room(self._arrivals.cancellations),
                 let_go=self._let_go,
                 take_over=self._take_over,
                 may_read=self._room.tail.is_ready,
@@ -337,12 +337,14 @@ class Worker:
         if delivery.room_place is None:
             self._intake.finished(delivery.record, delivery.epoch)
 
-    def _has_room(self, *, shipped: bool = False) -> bool:
+    def _has_room(self, cancellations: int | None = None) -> bool:
         return (
             not self._stop.is_set()
             and not self._room.is_full
             and self.vitals.internal_errors_in_row < self.settings.limits.max_internal_errors
-            and self._window.has_room(self._lanes.count + self._room.coming, self._lanes.size, shipped=shipped)
+            and self._window.has_room(
+                self._lanes.count + self._room.coming, self._lanes.size, cancellations=cancellations
+            )
         )
 
     async def _let_go(self, budget_s: float) -> None:

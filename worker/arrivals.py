@@ -60,6 +60,8 @@ class Arrivals:
         """Events in memory that came out of the waiting room, by group."""
         self._unreadable: Counter[bytes] = Counter()
         """Record keys of what could not be read and is not told yet."""
+        self.cancellations = 0
+        """Events in memory that came, at first, from the topic of cancellations."""
 
     def configure(self, settings: Settings) -> None:
         """Take new settings; the gatekeeper has taken them. What is in memory moves to the gates and share it has now.
@@ -133,6 +135,7 @@ class Arrivals:
             known, count = digest, 0
         self._known[delivery.key] = (known, count + 1)
         delivery.known_as = delivery.key
+        self.cancellations += record.topic == self._settings.topics.order_cancelled
         delivery.waiting_since = now
         delivery.group = self.group(delivery)
         if delivery.room_place is None:
@@ -197,6 +200,7 @@ class Arrivals:
             self._known[delivery.known_as] = (digest, count - 1)
         else:
             self._known.pop(delivery.known_as, None)
+        self.cancellations -= delivery.record.topic == self._settings.topics.order_cancelled
         if delivery.room_place is not None:
             self._taken_up[delivery.group] -= 1
         key = delivery.record.key
@@ -212,6 +216,7 @@ class Arrivals:
     def forget_all(self) -> None:
         """Everything was let go of."""
         self._known.clear()
+        self.cancellations = 0
         self._taken_up.clear()
         self._unreadable.clear()
 

@@ -46,10 +46,16 @@ class Window:
         """An event of the group was settled (parked ones do not count)."""
         self._flow(group, now).here += 1
 
-    def has_room(self, count: int, size: int, *, shipped: bool = False) -> bool:
-        """True while another event may be read. `count`, `size`: events and bytes in memory."""
-        more = _SHIPPED_RESERVE if shipped else 1.0
-        return count < self._limits.max_queued_events * more and size < self._limits.max_queued_bytes * more
+    def has_room(self, count: int, size: int, *, cancellations: int | None = None) -> bool:
+        """True while another event may be read. `count`, `size`: events and bytes in memory.
+
+        `cancellations`: for a shipment, how many of these events are some. It may take as many places more, up to the
+        reserve: they may wait for it. A window full of shipments has no reserve.
+        """
+        most, most_bytes = self._limits.max_queued_events, self._limits.max_queued_bytes
+        if not cancellations:
+            return count < most and size < most_bytes
+        return count < min(most * _SHIPPED_RESERVE, most + cancellations) and size < most_bytes * _SHIPPED_RESERVE
 
     def share(self, groups: int) -> int:
         """Events an account may hold whatever it does, with so many accounts active."""

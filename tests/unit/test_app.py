@@ -164,4 +164,4 @@ async def test_nothing_is_read_while_the_waiting_room_is_full() -> None:
     assert worker._has_room()
     worker._room._most_parked = 0
     assert not worker._has_room()
-    assert not worker._has_room(shipped=True)
+    assert not worker._has_room(cancellations=10)

@@ -137,6 +137,23 @@ def test_a_shipment_of_the_order_is_seen_while_it_is_in_memory() -> None:
     assert not world.arrivals.in_memory(asking, "PO1")
 
 
+def test_only_cancellations_leave_shipments_the_reserve() -> None:
+    """A window that is full of shipments is full."""
+    world = World()
+    for offset in range(10):
+        world.accept(offset)
+    assert not world.worker._has_room(world.arrivals.cancellations)
+    record = Record(SETTINGS.topics.order_cancelled, 0, 10, int(NOW * 1000), b"PO2", b"{", ())
+    world.arrivals.accept(world.worker._intake, record, 0)
+    assert world.arrivals.cancellations == 1
+    cancellation: Delivery = list(world.worker._lanes)[-1].item
+    world.arrivals.forget(cancellation)
+    assert world.arrivals.cancellations == 0
+    world.arrivals.accept(world.worker._intake, record, 0)
+    world.arrivals.forget_all()
+    assert world.arrivals.cancellations == 0
+
+
 def test_what_could_not_be_read_is_seen_by_its_key() -> None:
     """Its bytes named no order; its key is the order's, as commerce makes it."""
     world = World()

@@ -22,8 +22,17 @@ def test_room_is_counted_in_events_and_in_bytes() -> None:
 
 def test_shipments_are_read_on_in_a_window_full_of_cancellations() -> None:
     one = window()
-    assert one.has_room(100, 0, shipped=True)
-    assert not one.has_room(125, 0, shipped=True)
+    assert one.has_room(100, 0, cancellations=100)
+    assert one.has_room(124, 1_048_576, cancellations=100)
+    assert not one.has_room(125, 0, cancellations=100)
+    assert not one.has_room(100, 1_310_720, cancellations=100)
+
+
+def test_a_window_full_of_shipments_has_no_reserve() -> None:
+    one = window()
+    assert not one.has_room(100, 0, cancellations=0)
+    assert one.has_room(102, 0, cancellations=3)
+    assert not one.has_room(103, 0, cancellations=3)
 
 
 def test_an_account_behind_a_gate_keeps_its_share_and_no_more() -> None:

@@ -143,7 +143,7 @@ class Intake:
             rebalance_timeout_ms=int(kafka.rebalance_timeout_seconds * 1000),
             max_poll_interval_ms=300_000,
             max_partition_fetch_bytes=kafka.max_record_bytes + 65_536,
-            fetch_max_bytes=8 * 1_048_576,
+            fetch_max_bytes=2 * 1_048_576,
             metadata_max_age_ms=60_000,
         )
         self.consumer = consumer
