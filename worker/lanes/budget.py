@@ -9,7 +9,8 @@ Everyone who shares the bucket and keeps to this settles, without a word between
 what flows in: a level near `target`, above zero, where nobody is turned away; one who uses less leaves a higher level,
 and so more pace, to the others. A full bucket is drawn down in a few seconds, without a burst at anyone's edge.
 
-Until an answer has told a level, one call at a time goes out; where none ever tells, the documented rate is kept.
+Until an answer has told a level, one call at a time goes out; where none ever tells, or none but those that turn a call
+away, the documented rate is kept, and less after each of these.
 
 Sources: Walmart's throttling page (token bucket per API and seller, gradual replenishment), and the headers
 `X-Current-Token-Count` and `X-Next-Replenishment-Time`.
@@ -44,6 +45,8 @@ _TINY_MORE: Final = 0.004
 _STALE_S: Final = 15.0
 """What was heard longer ago may not be so any more: two calls at a time until the next answer."""
 _STALE_CALLS: Final = 2
+_UNTOLD: Final = 3
+"""So many answers since then that tell no level: it is told no more, or only to whom is turned away."""
 _OTHERS_OVER_S: Final = 30.0
 """What others take is averaged over so many seconds."""
 _LEAST_INFLOW: Final = 0.05
@@ -92,6 +95,7 @@ class Budget:
         "_running",
         "_silent",
         "_size",
+        "_untold",
         "rate",
         "share",
     )
@@ -114,6 +118,8 @@ class Budget:
         """When a level was told last."""
         self._silent = False
         """Answers came, and none has ever told a level."""
+        self._untold = 0
+        """Answers without a level since one was told."""
         self._less = 1.0
         """Part of the rate that is kept to, where no level is told."""
         self._caution, self._caution_at = 1.0, now
@@ -220,9 +226,10 @@ class Budget:
         beside = self._begun - finished_before - 1
         self._finished += 1
         if left is None or now < self._distrust_until:
-            self._silent = self._silent or (answered and self._heard_at == -math.inf)
+            if answered:
+                self._told_nothing(now)
             return
-        first = self._heard_at == -math.inf
+        first, self._untold = self._heard_at == -math.inf, 0
         self._learn_size(left, beside, now)
         self._learn_others(left, beside, now)
         self._silent = False
@@ -371,6 +378,21 @@ class Budget:
     @property
     def _blind_size(self) -> float:
         return max(1.0, min(self._size, self.rate * self.share * _BLIND_BURST_S))
+
+    def _told_nothing(self, now: float) -> None:
+        """An answer came without a level.
+
+        Where only what is turned away is told one, that is zero each time: believed on, the bucket would be taken for
+        the smallest there is, and kept to a small part of its rate for good.
+        """
+        self._untold += 1
+        if self._heard_at == -math.inf:
+            self._silent = True
+        elif self._untold >= _UNTOLD and now - self._heard_at > _STALE_S:
+            if self._caution > 1 and self._caution_at >= self._heard_at:
+                self._less = max(_LEAST_KEPT, self._less * _BLIND_LESS)
+            self._heard_at, self._silent = -math.inf, True
+            self._size, self._is_sure, self._hoped = self._documented, False, -math.inf
 
     def _learn_size(self, left: int, beside: int, now: float) -> None:
         """At least what was seen; no more, if it stays as full as ever while tokens come.

@@ -96,6 +96,20 @@ LANES: Final = (
         _ASTRAY,
     ),
     Mutant(
+        "the_level_of_a_refusal_is_believed_for_ever",
+        "worker/lanes/budget.py",
+        "elif self._untold >= _UNTOLD and now - self._heard_at > _STALE_S:",
+        "elif False:",
+        _ASTRAY,
+    ),
+    Mutant(
+        "one_answer_without_a_level_is_enough_to_forget_it",
+        "worker/lanes/budget.py",
+        "elif self._untold >= _UNTOLD and now - self._heard_at > _STALE_S:",
+        "elif now - self._heard_at > _STALE_S:",
+        _ASTRAY,
+    ),
+    Mutant(
         "a_budget_stands_still_while_its_clock_is_behind",
         "worker/lanes/budget.py",
         "if now < self._at - _SET_BACK_S:",

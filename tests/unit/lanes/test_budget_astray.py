@@ -64,6 +64,39 @@ def test_a_bucket_that_shrinks_is_found_out() -> None:
     assert one.used >= 0.95 * 30 * 59
 
 
+def told_only_when_turned_away(rate: float) -> World:
+    """A bucket of so many a second, believed to be one of 60 a minute."""
+    one = World(Bucket(60, rate), [Client(Budget(1.0, 60, 0.0))], random.Random(1))
+    one.tells = lambda left, at: (None, None) if left else (left, at)
+    return one
+
+
+def test_one_refusal_that_tells_of_an_empty_bucket_is_not_believed_for_ever() -> None:
+    """It was taken for a bucket of one token: a thirteenth of the rate, as long as no other answer told anything."""
+    one = told_only_when_turned_away(1.0)
+    budget = one.clients[0].budget
+    budget.ended(budget.begun("order", 0.0), 0.0, 0, 1.0)
+    budget.throttled(0.0, 1.0)
+    one.run(TEN_MINUTES)
+    assert one.used >= 0.65 * TEN_MINUTES, "a refusal lowers a blind pace to 0.7 of the rate"
+
+
+def test_where_only_refusals_tell_a_level_a_lower_rate_is_learnt() -> None:
+    one = told_only_when_turned_away(0.5)
+    one.run(6 * TEN_MINUTES)
+    assert one.turned_away <= 0.03 * one.used
+    assert one.used >= 0.5 * one.allowed
+
+
+def test_an_answer_in_between_that_tells_no_level_changes_nothing() -> None:
+    """As of a proxy's error page; what is known of the bucket is not given up for that."""
+    budget, other = told(5), told(5)
+    for now in (100.0, 100.1):
+        budget.ended(budget.begun("x", now), now)
+        other.ended(other.begun("x", now), now, answered=False)
+    assert budget.next_at(101.0) == other.next_at(101.0)
+
+
 def test_a_told_level_beyond_belief_keeps_no_budget_in_memory_for_ever() -> None:
     budget = told(left=10**8)
     assert not budget.is_forgettable(100.0)
