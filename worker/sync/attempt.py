@@ -406,7 +406,7 @@ class Attempt:
         if shows(read, call.expected):
             self._seen(call, read)
             return read
-        return self._judged(call, read, error) if planned_again(call, self._plan(read)) else read
+        return self._judged(call, read, error, order) if planned_again(call, self._plan(read)) else read
 
     def _judged_late(self, call: Write, read: Order) -> Order | Outcome | None:
         """An earlier try sent this call, was refused, and could not read the order: this one has. None: send it."""
@@ -414,10 +414,10 @@ class Attempt:
         if not isinstance(before, TurnedAway) or self.calling.from_saved:
             return None
         self.progress.turned_away = None
-        return self._judged(call, read, before.error) if before.call == summary(call) else None
+        return self._judged(call, read, before.error, read) if before.call == summary(call) else None
 
-    def _judged(self, call: Write, read: Order, error: CallError) -> Order | Outcome:
-        """Refused though the order, read afterwards, shows it as possible."""
+    def _judged(self, call: Write, read: Order, error: CallError, before: Order) -> Order | Outcome:
+        """Refused though the order, read afterwards, shows it as possible. `before`: what the call was planned from."""
         if error.kind is CallKind.REFUSED_WITHOUT_CAUSE and not self._tried_enough():
             name = "cancel" if isinstance(call, Cancel) else "ship"
             return no_cause(error, name, self.operation, read.status)
@@ -426,7 +426,7 @@ class Attempt:
         if len(call.keys) > 1:
             take_apart(self.progress, call, final_at)
         else:
-            note_refusal(self.progress, call, read, error, final_at)
+            note_refusal(self.progress, call, before, error, final_at)
         return read
 
     # -- small things

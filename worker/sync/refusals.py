@@ -45,11 +45,15 @@ def take_apart(progress: Progress, call: Write, final_at: float) -> None:
         progress.hold_until = max(progress.hold_until, final_at)
 
 
-def note_refusal(progress: Progress, call: Write, order: Order, error: CallError, final_at: float) -> None:
-    """These units are not sent again. `final_at`: until then (epoch seconds) the order may be an old read."""
+def note_refusal(progress: Progress, call: Write, before: Order, error: CallError, final_at: float) -> None:
+    """These units are not sent again. `final_at`: until then (epoch seconds) the order may be an old read.
+
+    `before`: what the call was planned from. What was a part of the open units then may be all of them by now, where
+    somebody else has shipped meanwhile, and is no part to be refused any more.
+    """
     key = call.keys[0]
     failure = refusal(error, correction=isinstance(call, Correct))
-    partial = named(error) and isinstance(call, Cancel) and call.lines[0].quantity < order.by_number[key[0]].open
+    partial = named(error) and isinstance(call, Cancel) and call.lines[0].quantity < before.by_number[key[0]].open
     if partial:
         text = f"line {key[0]}: Walmart refused to cancel a part of what is open: {failure.message}"
         failure = Failure(

@@ -21,7 +21,7 @@ from sync_bench import (
     shipped,
     warned,
 )
-from sync_model import Walmart, line
+from sync_model import RefusedError, Walmart, line
 
 from schemas.events import OrderCancelled
 from worker.delivery import Delivery, Event
@@ -789,6 +789,27 @@ async def test_a_refused_partial_cancel_is_final_where_all_announced_shipments_a
     assert end.failure is not None
     assert end.failure.code == "partial_cancel_refused"
     assert bench.walmart.lines["1"].cancelled == 0
+
+
+async def test_a_refused_part_is_sent_again_once_it_is_all_that_is_open() -> None:
+    """Somebody else ships between the refusal and the read after it: another worker, where a key is misplaced."""
+    walmart = Walmart({"1": line(ordered=3, Z=1)}, partial_cancels=False)
+    bench, cancel = Bench(walmart), walmart.cancel
+
+    def refused_and_shipped(body: dict[str, Any]) -> None:
+        try:
+            cancel(body)
+        except RefusedError:
+            walmart.lines["1"].acknowledged -= 1
+            walmart.lines["1"].parcels["Z"] += 1
+            bench.api.changed()
+            raise
+
+    walmart.cancel = refused_and_shipped  # type: ignore[method-assign]
+    end = await bench.settle(cancelled(gone("1", 1, 1)))
+    assert (end.failure, end.effect) == (None, "applied")
+    assert walmart.state() == {"1": (0, 1, (("Z", 2),))}
+    assert bench.api.calls.count("cancel") == 2
 
 
 async def test_whole_lines_are_cancelled_though_walmart_takes_no_partial_quantity() -> None:
