@@ -72,9 +72,9 @@ class Committer:
         """Something new is committable."""
         self._due.set()
 
-    def ended(self, owner: Hashable, offset: int | None = None) -> None:
+    def ended(self, owner: Hashable, offset: int | None = None, *, in_doubt: bool = False) -> None:
         """The owner's event is concluded: its intent is carried on only while reads may be old (see `Intents.end`)."""
-        if self.intents.end(owner, self._clock.now(), offset):
+        if self.intents.end(owner, self._clock.now(), offset, in_doubt=in_doubt):
             self._metrics.intents_running.set(self.intents.running())
             self._give_turn()
             self.clean_in(CLEAN_S)

@@ -77,10 +77,13 @@ class IntakeFence:
         """The event is concluded: its result or its waiting record is acknowledged."""
         if not self._committer.intents.has(delivery):
             return
-        record = delivery.record
+        record, unsettled = delivery.record, delivery.progress.unsettled
+        # Somebody else's record of the event took it out of our hands in the middle: what is next of its order may read
+        # the order as it was before the call.
+        in_doubt = unsettled is not None and self._clock.now() < unsettled.believe_at
         # One that came from the waiting room, or from elsewhere than its intent, is not read again by its offset.
         read_again = delivery.room_place is None and (record.topic, record.partition) == self._place(delivery)
-        self._committer.ended(delivery, record.offset if read_again else None)
+        self._committer.ended(delivery, record.offset if read_again else None, in_doubt=in_doubt)
 
     @property
     def owned_until(self) -> float:

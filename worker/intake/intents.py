@@ -196,11 +196,12 @@ class Intents:
         else:
             one.deadline = one.written
 
-    def end(self, owner: Hashable, now: float, offset: int | None = None) -> bool:
+    def end(self, owner: Hashable, now: float, offset: int | None = None, *, in_doubt: bool = False) -> bool:
         """The owner's event is concluded. True when it had an intent.
 
         It is still told for a while, in any case until the `offset` of its record is committed (None: it is not read
-        again).
+        again). `in_doubt`: nobody knows what came of its call. Then the order's next event meets it like an intent of
+        an earlier owner.
         """
         had = False
         for state in self._partitions.values():
@@ -209,6 +210,9 @@ class Intents:
             one = state.running.pop(owner, None)
             if one is not None:
                 had = True
+                if in_doubt:
+                    state.found[one.mark] = FoundIntent(one.deadline, now)
+                    continue
                 state.ended[one.mark] = _Ended(one.deadline, min(one.deadline, now) + self.keep_s, offset)
         return had
 

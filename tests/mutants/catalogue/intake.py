@@ -88,6 +88,13 @@ INTAKE: Final = (
         _TESTS,
     ),
     Mutant(
+        "a_call_in_doubt_is_nobodys_once_its_event_is_gone",
+        "worker/intake/fence.py",
+        "in_doubt = unsettled is not None and self._clock.now() < unsettled.believe_at",
+        "in_doubt = False",
+        _TESTS,
+    ),
+    Mutant(
         "an_ended_intent_is_told_no_more",
         "worker/intake/intents.py",
         "state.ended[one.mark] = ",

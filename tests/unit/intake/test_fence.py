@@ -11,6 +11,7 @@ from aiokafka import TopicPartition
 from tests.unit.intake.test_consumer import NOW, SETTINGS, SHIPPED, FixedClock, Log, World
 from worker.delivery import Delivery, Envelope, Record
 from worker.intake.intents import mark_of, write_intents
+from worker.outcome import Unsettled
 
 CANCELLED = SETTINGS.topics.order_cancelled
 CLOCK = FixedClock()
@@ -106,6 +107,25 @@ async def test_an_event_that_was_taken_up_before_its_intent_was_found_is_not_sen
     one = delivery(world)
     one.received_at = received_at
     assert await intend(world, one) == may
+
+
+@pytest.mark.parametrize(("believe_in_s", "heeded"), [(1.0, True), (0.0, False), (None, False)])
+async def test_a_call_in_doubt_is_heeded_by_the_next_event_of_its_order(
+    believe_in_s: float | None, heeded: bool
+) -> None:
+    """A person's record took the event out of our hands while nobody knew what had come of its cancel.
+
+    The event before it, replayed, read the order as it was before, and cancelled the same units once more.
+    """
+    world, _ = await ready()
+    one = delivery(world)
+    assert await intend(world, one)
+    if believe_in_s is not None:
+        one.progress.unsettled = Unsettled((), NOW + believe_in_s, leaves_open=True)
+    world.intake.fence.ended(one)
+    assert (world.intake.fence.found_intent("order") is not None) is heeded
+    assert world.intake.fence.found_intent("another order") is None
+    assert world.intake.intents.running() == 0
 
 
 async def test_a_commit_that_was_taken_renews_the_lease() -> None:
