@@ -277,7 +277,9 @@ class Metrics:
         self.commit_seconds = histogram(
             "commit_seconds", "Time of one offset commit.", NONE, unit="seconds", buckets=KAFKA_EDGES
         )
-        self.rebalances = counter("rebalances_total", "Assignments given back: the group rebalanced, or the consumer is made anew.", NONE)
+        self.rebalances = counter(
+            "rebalances_total", "Assignments given back: the group rebalanced, or the consumer is made anew.", NONE
+        )
         self.partitions_assigned = gauge(
             "partitions_assigned", "Input partitions of this worker, both topics.", NONE, unit="partitions"
         )
