@@ -172,8 +172,8 @@ class Doors:
         """With `finished`, which comes right after it."""
 
     def finished(self, delivery: Delivery) -> None:
-        del delivery
-        self._ask("finished")
+        unsettled = delivery.progress.unsettled
+        self._ask("finished", unsettled is not None and at(self._tick) < unsettled.believe_at)
 
     def settled(self, delivery: Delivery) -> None:
         """For the window, which is not modelled."""

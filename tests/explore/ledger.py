@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Hashable
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, NamedTuple, cast
 
 from aiokafka import TopicPartition
@@ -23,6 +23,7 @@ from worker.intake.fence import IntakeFence
 from worker.intake.intents import FoundIntent, Intents, read_intents
 from worker.intake.offsets import Offsets
 from worker.intake.pairing import pair
+from worker.outcome import Progress, Unsettled
 
 How = Literal["taken", "refused", "failed"]
 """What the client hears of a commit."""
@@ -44,6 +45,8 @@ class Owner:
     """Epoch seconds; only whether that was before the intents were read back matters."""
     epoch: int = field(default=1, compare=False)
     envelope: Envelope = field(default=Envelope(), compare=False)
+    progress: Progress = field(default_factory=Progress, compare=False)
+    """Of which only what is in doubt at the end matters."""
 
     def __deepcopy__(self, memo: object) -> Owner:
         return self
@@ -160,9 +163,14 @@ class Ledger:
             record,
         )
 
-    def finished(self, cell: int, item: Item, now: int) -> int:
-        """An event is concluded: the fence is told, and mirrors `App._finished` (the offset, if it came from input)."""
+    def finished(self, cell: int, item: Item, now: int, *, in_doubt: bool = False) -> int:
+        """An event is concluded: the fence is told, and mirrors `App._finished` (the offset, if it came from input).
+
+        `in_doubt`: what came of its call is not known, and reads may be old.
+        """
         record, owner = self._story.records[item[0]], self.owner(item)
+        if in_doubt:
+            owner = replace(owner, progress=Progress(unsettled=Unsettled((), at(now + 1), leaves_open=True)))
 
         async def end(book: Book) -> None:
             consumer = _Consumer("taken", (0, 0))
@@ -173,7 +181,7 @@ class Ledger:
             if item[1] < 0:
                 book.offsets.finished(record.topic, 0, record.offset, 1)
 
-        return self.cells.after(cell, change, "finished", item, now)[0]
+        return self.cells.after(cell, change, "finished", item, now, in_doubt)[0]
 
     def has_due(self, cell: int, now: int) -> bool:
         """Something is to be committed. Asked of a copy: whoever looks for it forgets what has expired by then."""

@@ -128,7 +128,7 @@ class Turns(Base):
             case "wake_order":
                 worker = worker._replace(table=rooms.wake_order(worker.table, now))
             case "finished":
-                book = self.ledger.finished(worker.book, turn.item, now)
+                book = self.ledger.finished(worker.book, turn.item, now, in_doubt=ask[1])
                 has_due = worker.role == "own" and self.ledger.has_due(book, now)
                 worker = worker._replace(book=book, news=has_due)
         return with_worker(world, who, worker), None
