@@ -15,7 +15,8 @@ from tests.explore.moves import Moves
 from tests.explore.stories import Story
 from tests.explore.world import World
 
-BOUND: Final = 5_000_000
+BOUND: Final = 10_000_000
+"""States: at some 350 bytes each; the largest story has 4.4 million."""
 _ROOT: Final = 0
 _PROGRESS: Final = 100_000
 
