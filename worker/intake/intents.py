@@ -211,7 +211,10 @@ class Intents:
             if one is not None:
                 had = True
                 if in_doubt:
-                    state.found[one.mark] = FoundIntent(one.deadline, now)
+                    known = state.found.get(one.mark, FoundIntent(0.0, 0.0))
+                    # It is this process' own: all that begins from here on is told of it.
+                    deadline = min(one.deadline, now + MAX_AHEAD_S)
+                    state.found[one.mark] = FoundIntent(max(deadline, known.deadline), known.found_at)
                     continue
                 state.ended[one.mark] = _Ended(one.deadline, min(one.deadline, now) + self.keep_s, offset)
         return had

@@ -126,6 +126,7 @@ async def test_a_call_in_doubt_is_heeded_by_the_next_event_of_its_order(
     assert (world.intake.fence.found_intent("order") is not None) is heeded
     assert world.intake.fence.found_intent("another order") is None
     assert world.intake.intents.running() == 0
+    assert await intend(world, delivery(world)), "it is told at its turn, however long it has been in memory"
 
 
 async def test_a_commit_that_was_taken_renews_the_lease() -> None:
