@@ -254,6 +254,32 @@ async def test_a_file_that_is_being_written_is_not_read_half(world: World, monke
     assert [line["event"] for line in await world.look()] == ["settings_reloaded"]
 
 
+async def test_a_file_whose_writer_pauses_is_not_taken_half(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pause is longer than reading takes: before and after it is the same half."""
+    world.write("[stores.eu]\naccount = 'main'")
+    await world.look()
+    rest, load = Reloader._rest, SettingsSource.load
+    secrets: list[str] = []
+
+    async def rested(reloader: Reloader, seconds: float | None) -> bool:
+        world.write("[stores.eu]\naccount = 'main'\n[timing]\nslo_seconds = 60")
+        world.secret.write_text("planted-secret-six")
+        return await rest(reloader, seconds)
+
+    def loaded(source: SettingsSource) -> Any:
+        secrets.append(world.secret.read_text())
+        return load(source)
+
+    monkeypatch.setattr(Reloader, "_rest", rested)
+    monkeypatch.setattr(SettingsSource, "load", loaded)
+    world.write()  # not yet at the second store
+    world.secret.write_text("planted-")
+    await world.look()
+    ((_, _), (taken, rotated)) = world.taken
+    assert (set(taken.stores), taken.timing.slo_seconds) == ({"us", "eu"}, 60)
+    assert (secrets, rotated) == (["planted-secret-six"], ("main",))
+
+
 async def test_what_is_written_while_it_is_read_is_not_taken_half(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

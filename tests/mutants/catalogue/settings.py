@@ -39,6 +39,13 @@ SETTINGS: Final = (
         _RELOAD,
     ),
     Mutant(
+        "a_file_is_not_looked_at_again_after_it_was_read",
+        "worker/reload.py",
+        "            if all_seen and await self._look() == seen:\n",
+        "            if all_seen:\n",
+        _RELOAD,
+    ),
+    Mutant(
         "a_file_written_twice_in_one_tick_is_known",
         "worker/watched_files.py",
         "if known is not None and known.signs == signs and not known.is_fresh:",

@@ -53,7 +53,7 @@ SYNC: Final = (
         "worker/sync/attempt.py",
         "believable_from <= first[0] < asked_at",
         "first[0] < asked_at",
-        _TESTS,
+        _BUDGET,
     ),
     Mutant(
         "the_time_to_hold_is_dropped",

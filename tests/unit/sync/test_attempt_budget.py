@@ -9,6 +9,7 @@ import pytest
 from sync_bench import NOW, A, Bench, Purse, cancelled, gone, iso, item, package, refused, shipped
 from sync_model import PO, Walmart, line
 
+from schemas.walmart.order import Order
 from worker.delivery import Delivery, Event
 from worker.outcome import Again, Outcome, Progress, Trouble, Verdict
 from worker.sync import inventory
@@ -233,6 +234,34 @@ async def test_after_a_found_intent_it_is_read_twice_in_two_tries() -> None:
     end = await one_read_a_try(bench, purse, one())
     assert end.effect == "applied"
     assert not bench.progress.read_twice
+
+
+async def test_a_first_read_for_another_call_in_doubt_counts_only_from_when_old_reads_do() -> None:
+    """A call that closes its line is read for at any time; what an earlier owner sent is shown from `hold_until` on."""
+    purse = Purse()
+    walmart = Walmart({"1": line(), "2": line("B", 3)})
+    bench = Bench(walmart, budgets=purse)
+    bench.progress = Progress(hold_until=NOW + 5, read_twice=True, one_by_one=1)
+    event = shipped(package(A, item("1")), package("PKG3", item("2")))
+    untouched = walmart.order()
+    bench.api.faults = {"shipping": ["lost"]}
+
+    async def reads(order: Order, at: float) -> Outcome:
+        bench.api.history = [(float("-inf"), order)]
+        bench.clock.time, purse.left = at, {"get_order": 1}
+        return await bench.attempt(event)
+
+    assert isinstance(await reads(untouched, NOW), Again)
+    closed = walmart.order()
+    walmart.lines["2"].acknowledged -= 1
+    walmart.lines["2"].parcels["PKG3"] = 1  # the earlier owner's call
+    budget_again(await reads(untouched, NOW + 1), "get_order")
+    assert bench.progress.looked is not None
+    budget_again(await reads(closed, NOW + 6), "get_order")
+    outcome = await reads(walmart.order(), NOW + 7)
+    assert isinstance(outcome, Verdict)
+    assert (outcome.effect, bench.api.calls.count("shipping")) == ("applied", 1)
+    assert walmart.lines["2"].parcels == {"PKG3": 1}
 
 
 @pytest.mark.parametrize("shown_by", ["the first", "the second"])
