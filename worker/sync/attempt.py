@@ -396,7 +396,7 @@ class Attempt:
 
     async def _refused(self, call: Write, order: Order, error: CallError) -> Order | Outcome:
         """Refused on its merits: read the order; if it still shows the same, find out whose fault it is."""
-        self.progress.turned_away = TurnedAway(summary(call), error)
+        self.progress.turned_away = TurnedAway(summary(call), error, order)
         read = await self._read()
         if not isinstance(read, Order):
             return read
@@ -414,7 +414,7 @@ class Attempt:
         if not isinstance(before, TurnedAway) or self.calling.from_saved:
             return None
         self.progress.turned_away = None
-        return self._judged(call, read, before.error, read) if before.call == summary(call) else None
+        return self._judged(call, read, before.error, before.planned_from) if before.call == summary(call) else None
 
     def _judged(self, call: Write, read: Order, error: CallError, before: Order) -> Order | Outcome:
         """Refused though the order, read afterwards, shows it as possible. `before`: what the call was planned from."""

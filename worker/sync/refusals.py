@@ -20,6 +20,8 @@ class TurnedAway:
     call: Hashable
     """Its summary."""
     error: CallError
+    planned_from: Order
+    """The order as it was read before."""
 
 
 def named(error: CallError) -> bool:

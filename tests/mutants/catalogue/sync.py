@@ -185,7 +185,7 @@ SYNC: Final = (
     Mutant(
         "a_refusal_without_its_read_is_forgotten",
         "worker/sync/attempt.py",
-        "        self.progress.turned_away = TurnedAway(summary(call), error)\n",
+        "        self.progress.turned_away = TurnedAway(summary(call), error, order)\n",
         "",
         _BUDGET,
     ),

@@ -791,7 +791,8 @@ async def test_a_refused_partial_cancel_is_final_where_all_announced_shipments_a
     assert bench.walmart.lines["1"].cancelled == 0
 
 
-async def test_a_refused_part_is_sent_again_once_it_is_all_that_is_open() -> None:
+@pytest.mark.parametrize("unread", [False, True], ids=["read at once", "read at the next try"])
+async def test_a_refused_part_is_sent_again_once_it_is_all_that_is_open(unread: bool) -> None:
     """Somebody else ships between the refusal and the read after it: another worker, where a key is misplaced."""
     walmart = Walmart({"1": line(ordered=3, Z=1)}, partial_cancels=False)
     bench, cancel = Bench(walmart), walmart.cancel
@@ -805,6 +806,7 @@ async def test_a_refused_part_is_sent_again_once_it_is_all_that_is_open() -> Non
             bench.api.changed()
             raise
 
+            bench.api.faults = {"get": [CallError(CallKind.THROTTLED, "slow", 429)]} if unread else {}
     walmart.cancel = refused_and_shipped  # type: ignore[method-assign]
     end = await bench.settle(cancelled(gone("1", 1, 1)))
     assert (end.failure, end.effect) == (None, "applied")
