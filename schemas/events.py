@@ -162,6 +162,11 @@ class OrderShipped(Model):
     ] = False
     """Ship although the buyer asked to cancel."""
 
+    @property
+    def corrects(self) -> bool:
+        """True if one of its packages replaces a tracking number."""
+        return any(package.replaces_tracking_number for package in self.packages)
+
     @model_validator(mode="wrap")
     @classmethod
     def _items_stand_in_one_place(cls, data: Any, handler: ModelWrapValidatorHandler[OrderShipped]) -> OrderShipped:

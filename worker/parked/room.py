@@ -263,6 +263,11 @@ class Room:
         row = self.table.marker(order, number)
         return None if row is None else row.event_time
 
+    def awaits_correction(self, order: str, delivery: Delivery | None) -> bool:
+        """True if a correction of the order that came before this event is not settled: no marker tells of it yet."""
+        assert delivery is not None, "nothing comes before what was never read"
+        return any(row.corrects and _came_before(row, delivery.record) for row in self.table.of_order(order))
+
     async def mark(self, order: str, number: str, event_time: float, delivery: Delivery | None) -> bool:
         """Remember that this number is corrected away; True once Kafka has acknowledged it."""
         assert delivery is not None, "a correction belongs to the partition its event came from"

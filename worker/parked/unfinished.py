@@ -75,6 +75,8 @@ class Unfinished:
     """Dead letters: a later success of this shipment closes them."""
     ships: bool
     """A shipment: it may pass cancels that wait for shipments."""
+    corrects: bool
+    """A shipment that replaces a tracking number."""
     digest: int
     """Of the value's bytes; compared only within this process."""
     replay_number: int
@@ -149,6 +151,7 @@ def row_of(
         store=sys.intern(about.store or ""),
         shipment=about.shipment if about.state == "dead" else None,
         ships=ships,
+        corrects=about.corrects,
         digest=digest_of(value),
         replay_number=about.replay_number,
         topic=sys.intern(about.topic or ""),

@@ -15,7 +15,7 @@ from schemas.walmart.order import Order
 from worker.delivery import Delivery, Event
 from worker.errors import Failure
 from worker.outcome import Again, Outcome, Progress, Trouble, Unsettled, Warned
-from worker.sync.belief import has_items, is_all, pending, rests_on_an_old_state, succeeds
+from worker.sync.belief import corrects, has_items, is_all, pending, rests_on_an_old_state, succeeds
 from worker.sync.calling import Calling
 from worker.sync.calls import Acknowledge, Call, Cancel, Correct, Key, Memory, Plan, Write
 from worker.sync.cancel import without_items
@@ -167,6 +167,7 @@ class Attempt:
                 progress.one_by_one,
                 self.acknowledged,
                 self.guard.why if isinstance(self.guard, Refuse) else None,
+                corrects(self.data) and self.room.corrections.awaits_correction(self.order_id, self.delivery),
             ),
         )
 

@@ -29,7 +29,7 @@ def has_items(data: OrderShipped | OrderCancelled) -> bool:
 
 def corrects(data: OrderShipped | OrderCancelled) -> bool:
     """True if a package of the event replaces a tracking number."""
-    return not isinstance(data, OrderCancelled) and any(package.replaces_tracking_number for package in data.packages)
+    return not isinstance(data, OrderCancelled) and data.corrects
 
 
 def is_all(call: Call, step: Plan, data: OrderShipped | OrderCancelled) -> bool:

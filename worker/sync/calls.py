@@ -163,6 +163,8 @@ class Memory:
     """The acknowledgement has been tried."""
     withheld: str | None = None
     """Cancels without items: why what is still open may not be cancelled (the guard refuses)."""
+    awaits_correction: bool = False
+    """An earlier correction of the order is not settled: it may lead from another event's number to this one's."""
 
 
 @dataclass(slots=True)

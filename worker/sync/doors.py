@@ -121,6 +121,10 @@ class Corrections(Protocol):
         """Time (epoch seconds) of the event that corrected the number away, or None."""
         ...
 
+    def awaits_correction(self, order: str, delivery: Delivery | None) -> bool:
+        """True if a correction of the order that came before this event is not settled: no marker tells of it yet."""
+        ...
+
     async def mark(self, order: str, number: str, event_time: float, delivery: Delivery | None) -> bool:
         """Remember that the number was corrected away; True once that is safely written."""
         ...
@@ -138,6 +142,10 @@ class MemoryCorrections:
 
     def superseded_at(self, order: str, number: str) -> float | None:
         return self.times.get((order, number))
+
+    def awaits_correction(self, order: str, delivery: Delivery | None) -> bool:
+        del order, delivery
+        return False
 
     async def mark(self, order: str, number: str, event_time: float, delivery: Delivery | None) -> bool:
         del delivery

@@ -169,6 +169,13 @@ SYNC: Final = (
         _BUDGET,
     ),
     Mutant(
+        "a_correction_ships_behind_an_unsettled_one",
+        "worker/sync/ship.py",
+        "        if need and untouched and not self.memory.awaits_correction:\n",
+        "        if need and untouched:\n",
+        (*_TESTS, "tests/unit/sync/test_ship_plan.py"),
+    ),
+    Mutant(
         "a_read_after_a_refusal_may_go_back",
         "worker/sync/attempt.py",
         "        read = later(read, order)\n",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from parked_world import NOW, SETTINGS, Read, World, ask_replay, delivery
 
 from schemas import deadletter
 from schemas.deadletter import DeadLetterHeaders
-from worker.delivery import Place
+from schemas.events import OrderShipped
+from worker.delivery import Delivery, Event, Place
 from worker.errors import Failure
 from worker.kafka import NotPublishedError
 from worker.outcome import ConfirmedUnits, Verdict
@@ -128,6 +131,42 @@ async def test_markers_survive_a_restart_and_are_freed() -> None:
     assert again.room.superseded_at("PO2", "OLD") is None
     assert await again.room.free("PO1", "OLD", delivery())
     assert again.room.superseded_at("PO1", "OLD") is None
+
+
+def correcting(name: str, **more: Any) -> Delivery:
+    packages = [{"tracking_number": "NEW", "carrier": {"code": "ups"}, "replaces_tracking_number": "OLD"}]
+    items = [{"line_number": "1", "quantity": 1}]
+    data = OrderShipped.model_validate(
+        {
+            "store": "us",
+            "purchase_order_id": "1796277083022",
+            "commerce_order_id": "100",
+            "shipment_id": "S1",
+            "shipped_at": "2026-11-23T10:00:00Z",
+            "packages": [package | {"items": items} for package in packages],
+        }
+    )
+    event = Event("/s", name, "commerce.order.shipped.v1", NOW, data)
+    return delivery(name, event=event, **more)
+
+
+async def test_an_unsettled_correction_is_known_to_what_came_after_it() -> None:
+    world = World()
+    await world.room.put_dead(delivery("ships", offset=6), FAILED)
+    assert not world.room.awaits_correction("PO1", delivery("third", offset=8)), "one that corrects nothing"
+    await world.room.put_dead(correcting("corrects", offset=7), FAILED)
+    again = World(world.log)
+    again.restore()
+    for room in (world.room, again.room):
+        assert room.awaits_correction("PO1", delivery("third", offset=8))
+        assert not room.awaits_correction("PO1", delivery("ships", offset=6)), "it came before"
+        assert not room.awaits_correction("PO1", correcting("corrects", offset=7)), "itself"
+        assert not room.awaits_correction("PO2", delivery("third", offset=8, order="PO2"))
+    await ask_replay(again, f"{T}|/s|corrects")
+    again.restore()
+    assert again.room.awaits_correction("PO1", delivery("third", offset=8)), "asked for, not settled"
+    await again.room.settle(correcting("corrects", offset=7))
+    assert not again.room.awaits_correction("PO1", delivery("third", offset=8))
 
 
 async def test_a_marker_that_cannot_be_written_says_so() -> None:

@@ -431,6 +431,24 @@ def test_a_correction_already_shown_is_done_and_still_marks_the_old_number() -> 
     assert [mark.number for mark in step.marks] == ["OLD1"]
 
 
+def test_a_correction_behind_an_unsettled_one_ships_nothing() -> None:
+    """OLD1 -> OLD2 has not run: OLD1's shipment, replayed, would ship the units once more under the first number."""
+    walmart = Walmart({"1": line(ordered=2)})
+    step = made(shipped(correction("OLD2", A, item("1"))), walmart, memory=Memory(awaits_correction=True))
+    assert (step.calls, step.marks) == ((), ())
+    assert [problem.code for problem in step.problems] == ["correction_unmatched"]
+    assert "replay that first" in step.problems[0].message
+    assert not step.warnings
+
+
+def test_a_correction_behind_an_unsettled_one_replaces_what_is_shown() -> None:
+    walmart = Walmart({"1": line(ordered=2, OLD2=1)})
+    step = made(shipped(correction("OLD2", A, item("1"))), walmart, memory=Memory(awaits_correction=True))
+    (call,) = step.calls
+    assert isinstance(call, Correct)
+    assert not step.problems
+
+
 def test_a_correction_with_nothing_shipped_yet_ships_with_the_new_number_and_a_warning() -> None:
     step = made(shipped(correction("OLD1", A, item("1"))), Walmart({"1": line(ordered=2)}))
     assert statuses(step) == [("1", A, 1)]
