@@ -105,6 +105,15 @@ def test_a_shipment_that_stays_dead_while_it_is_observed_is_not_finished(judge: 
     assert not judge._bad_shipment("PO2")
 
 
+@pytest.mark.parametrize("observed", [False, True])
+def test_numbers_that_only_an_observed_correction_leads_from_are_not_judged(judge: Judge, observed: bool) -> None:
+    value = b'{"data": {"packages": [{"replaces_tracking_number": "OLD"}]}}'
+    message = Message(0.0, SHIPPED, b"PO", value, (), KEY, "PO", "e1")
+    judge.published(message, 0, judge.cluster.append(SHIPPED, 0, b"PO", value, ()))
+    concluded(judge, "succeeded", OLD, observed=observed)
+    assert judge._untold == ({"PO"} if observed else set())
+
+
 def test_a_dead_shipment_whose_success_was_told_is_no_reason_to_wait(judge: Judge) -> None:
     published(judge)
     dead(judge, OLD)
