@@ -46,7 +46,11 @@ class Held(NamedTuple):
 
 
 class Remembered(NamedTuple):
-    """What this process knows of the order."""
+    """What this process knows of the order.
+
+    Whether that view is sure is left out: it matters where two views differ that have as many open units, which only a
+    correction brings about, and none is searched.
+    """
 
     order: Order
     """The newest view."""

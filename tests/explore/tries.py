@@ -80,7 +80,7 @@ class Tries:
         delivery, sync = self.delivery(item, held), _sync(doors)
         orders, saved = sync._room.orders._orders, sync._room.saved._answers
         if memory is not None:
-            orders[ACCOUNT, PO] = (memory.order, memory.until)
+            orders[ACCOUNT, PO] = (memory.order, memory.until, True)
             if memory.saved is not None:
                 saved[ACCOUNT, PO] = memory.saved
         handling = _handling(doors, sync)
@@ -92,7 +92,7 @@ class Tries:
             result = trimmed(result)
         kept, answer = orders.get((ACCOUNT, PO)), saved.get((ACCOUNT, PO))
         assert answer is None or kept is not None, "what answered a write is the newest view, too"
-        return Tried(None, result, held_of(delivery), None if kept is None else Remembered(*kept, answer))
+        return Tried(None, result, held_of(delivery), None if kept is None else Remembered(*kept[:2], answer))
 
     def _conclude(self, item: Item, held: Held, result: Result, doors: Doors) -> Tried:
         delivery = self.delivery(item, held)

@@ -87,7 +87,7 @@ class Attempt:
             self._warn(*step.warnings)
             if self.rules.observe:
                 return await finish(self.room, self.api, self.rules, self.data, step, order, self.progress)
-            if (step.marks or step.frees) and not await self._mark(step):
+            if (step.marks or step.frees) and not await self._mark(self._believed(step)):
                 return self._ours("the marker of a corrected tracking number could not be written", order)
             if call is not None and isinstance(self.guard, Wait):
                 return self._shipments(self.guard, order)
@@ -95,7 +95,7 @@ class Attempt:
                 shown = self.progress.applied or any(line.fate == "shown" for line in step.lines)
                 if shown and not self.calling.from_saved:
                     # An old read must not take back for the next event what this one has seen.
-                    order = self.room.orders.remember(self.rules.account, order, self.room.clock.now())
+                    order = self._remember(order)
                 return self._waiting(step, order) or await finish(
                     self.room, self.api, self.rules, self.data, step, order, self.progress
                 )
@@ -184,6 +184,11 @@ class Attempt:
         calls = [call for call in step.calls if not (held and call.leaves_units_open)]
         return None if all(isinstance(call, Acknowledge) for call in calls) else calls[0]
 
+    def _believed(self, step: Plan) -> Plan:
+        """Without the markers it would take off because of what may be an old read: that waits until it is none."""
+        old = self._reads_are_old and rests_on_an_old_state(step, self.data, self.progress)
+        return replace(step, frees=()) if old else step
+
     async def _mark(self, step: Plan) -> bool:
         corrections = self.room.corrections
         for mark in step.marks:
@@ -217,11 +222,11 @@ class Attempt:
         if waiting:
             text = f"{waiting} unit(s) to cancel wait for shipments: Walmart takes no partial cancellation"
             return self._again(Trouble.SHIPMENTS, Failure("waiting_for_shipments", text), order)
-        believe_from = self.room.fence.believe_from
-        if asked_at < believe_from and rests_on_an_old_state(step, self.data, self.progress):
+        if self._reads_are_old and rests_on_an_old_state(step, self.data, self.progress):
             text = "the partition's earlier owner may have changed the order a moment ago: it is read again before that"
             failure = Failure("outcome_unknown", text)
-            return self._again(Trouble.UNKNOWN, failure, order, min(READ_AGAIN_S, max(0.0, believe_from - now)))
+            wait = min(READ_AGAIN_S, max(0.0, self.room.fence.believe_from - now))
+            return self._again(Trouble.UNKNOWN, failure, order, wait)
         return None
 
     # -- reading
@@ -297,13 +302,23 @@ class Attempt:
             self.progress.doubted = ()
             self.progress.applied = True
 
-    def _worked(self, order: Order, unsettled: Unsettled) -> Order:
+    def _worked(self, order: Order, unsettled: Unsettled, *, answered: bool = False) -> Order:
         progress = self.progress
         progress.unsettled = None
         progress.applied = True
         if not unsettled.correction:
             progress.confirmed = merged(progress.confirmed, unsettled.expected)
-        return self.room.orders.remember(self.rules.account, order, self.room.clock.now())
+        return self._remember(order, answered=answered)
+
+    def _remember(self, order: Order, *, answered: bool = False) -> Order:
+        """Keep this view for the order's next events; returns the newest known one."""
+        sure = answered or not self._reads_are_old
+        return self.room.orders.remember(self.rules.account, order, self.room.clock.now(), sure=sure)
+
+    @property
+    def _reads_are_old(self) -> bool:
+        """The latest read may be older than what the partition's earlier owner has done."""
+        return self.calling.asked_at < self.room.fence.believe_from
 
     # -- writing
 
@@ -314,7 +329,7 @@ class Attempt:
         self.acknowledged = True
         answer = await self.calling.acknowledge()
         if isinstance(answer, Order):
-            newest = self.room.orders.remember(self.rules.account, answer, self.room.clock.now())
+            newest = self._remember(answer, answered=True)
             if not any(line.created for line in newest.lines):
                 self.calling.save(newest, self.calling.asked_at)
             return newest
@@ -384,7 +399,7 @@ class Attempt:
         for key, quantity in zip(call.keys, call.quantities, strict=True):
             self.sent[key] = self.sent.get(key, 0) + quantity
         self.worked = call
-        newest = self._worked(order, unsettled)
+        newest = self._worked(order, unsettled, answered=True)
         self.calling.save(newest, begun)
         return newest
 
@@ -393,7 +408,7 @@ class Attempt:
         self._undoubted(order)
         if not isinstance(call, Correct):
             self.progress.confirmed = merged(self.progress.confirmed, call.expected)
-        self.room.orders.remember(self.rules.account, order, self.room.clock.now())
+        self._remember(order)
 
     async def _refused(self, call: Write, order: Order, error: CallError) -> Order | Outcome:
         """Refused on its merits: read the order; if it still shows the same, find out whose fault it is."""

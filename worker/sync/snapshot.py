@@ -77,13 +77,19 @@ class OrderMemory:
     def __init__(self, keep_seconds: float, capacity: int = 10_000) -> None:
         self.keep_seconds = keep_seconds
         self._capacity = capacity
-        self._orders: OrderedDict[tuple[str, str], tuple[Order, float]] = OrderedDict()
+        self._orders: OrderedDict[tuple[str, str], tuple[Order, float, bool]] = OrderedDict()
 
-    def remember(self, account: str, order: Order, now: float) -> Order:
-        """Keep a view that shows a write of ours; returns the newest known one. `now`: epoch seconds."""
+    def remember(self, account: str, order: Order, now: float, *, sure: bool = True) -> Order:
+        """Keep a view that shows what was asked for; returns the newest known one. `now`: epoch seconds.
+
+        `sure`: it answers a write of ours, or was read when no write of an earlier owner could be missing in it. One
+        that is not sure is no newer than a read with as many open units: an earlier owner's correction may be missing.
+        """
         key = (account, order.purchase_order_id)
         newest = self.newest(account, order, now, prefer_given=True)
-        self._orders[key] = (newest, now + self.keep_seconds)
+        # What was read is given as `newest` made it: a line of it that is not the sure one's has fewer open units.
+        sure = sure or (key in self._orders and self._orders[key][2])
+        self._orders[key] = (newest, now + self.keep_seconds, sure)
         self._orders.move_to_end(key)
         while len(self._orders) > self._capacity:
             self._orders.popitem(last=False)
@@ -95,11 +101,11 @@ class OrderMemory:
         kept = self._orders.get(key)
         if kept is None:
             return order
-        known, until = kept
+        known, until, sure = kept
         if now > until:
             del self._orders[key]
             return order
-        return later(order, known) if prefer_given else later(known, order)
+        return later(order, known) if prefer_given or not sure else later(known, order)
 
     def __len__(self) -> int:
         return len(self._orders)

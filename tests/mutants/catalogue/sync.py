@@ -93,7 +93,7 @@ SYNC: Final = (
     Mutant(
         "a_correction_leaves_no_marker",
         "worker/sync/attempt.py",
-        "if (step.marks or step.frees) and not await self._mark(step):",
+        "if (step.marks or step.frees) and not await self._mark(self._believed(step)):",
         "if False:",
         _TESTS,
     ),
@@ -114,7 +114,7 @@ SYNC: Final = (
     Mutant(
         "an_old_read_takes_back_what_was_seen",
         "worker/sync/snapshot.py",
-        "return later(order, known) if prefer_given else later(known, order)",
+        "return later(order, known) if prefer_given or not sure else later(known, order)",
         "return order",
         _TESTS,
     ),
@@ -174,6 +174,20 @@ SYNC: Final = (
         "        if need and untouched and not self.memory.awaits_correction:\n",
         "        if need and untouched:\n",
         (*_TESTS, "tests/unit/sync/test_ship_plan.py"),
+    ),
+    Mutant(
+        "an_old_read_is_remembered_as_sure",
+        "worker/sync/attempt.py",
+        "        sure = answered or not self._reads_are_old\n",
+        "        sure = True\n",
+        _TESTS,
+    ),
+    Mutant(
+        "a_marker_goes_with_an_old_read",
+        "worker/sync/attempt.py",
+        "not await self._mark(self._believed(step)):",
+        "not await self._mark(step):",
+        _TESTS,
     ),
     Mutant(
         "a_read_after_a_refusal_may_go_back",

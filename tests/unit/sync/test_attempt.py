@@ -705,6 +705,42 @@ async def test_a_conflict_is_no_final_word_while_reads_may_lag_behind_an_earlier
     assert end.failure.code == "quantity_exceeds_open"
 
 
+async def test_a_correction_back_is_not_taken_for_done_from_what_was_read_before_the_first() -> None:
+    """An earlier owner has corrected there; this one reads the order as it was before, and must not remember that."""
+    fence, corrections, order_id = CountingFence(), MemoryCorrections(), "1796277083022"
+    fence.believe_from = NOW + 40
+    corrections.times = {(order_id, "THERE|1"): NOW - 5, (order_id, "BACK|1"): NOW - 9}
+    walmart = Walmart({"1": line(ordered=2, THERE=1)})
+    bench = Bench(walmart, fence=fence, corrections=corrections)
+    bench.api.history = [
+        (-math.inf, Walmart({"1": line(ordered=2, BACK=1)}).order()),
+        (NOW + 20, walmart.order()),
+    ]
+    back = correction("THERE", "BACK")
+    outcome = again(await bench.attempt(back, time=NOW - 5))
+    assert (outcome.trouble, outcome.failure.code) == (Trouble.UNKNOWN, "outcome_unknown")
+    assert (order_id, "BACK|1") in corrections.times, "its marker stays until that read may be believed"
+    bench.clock.time = NOW + 10
+    again(await bench.attempt(back, time=NOW - 5))
+    bench.clock.time = NOW + 21
+    assert verdict(await bench.attempt(back, time=NOW - 5)).effect == "applied"
+    assert walmart.lines["1"].parcels == {"BACK": 1}
+    assert (order_id, "BACK|1") not in corrections.times
+
+
+async def test_a_correction_is_made_though_the_event_before_it_read_an_older_order() -> None:
+    fence = CountingFence()
+    fence.believe_from = NOW + 40
+    walmart = Walmart({"1": line(ordered=1, SECOND=1)})
+    bench = Bench(walmart, fence=fence)
+    read = bench.api.get_order
+    bench.api.get_order = Bench(Walmart({"1": line(ordered=1, FIRST=1)})).api.get_order
+    assert verdict(await bench.attempt(one(1, "FIRST"))).effect == "already_applied"
+    bench.api.get_order = read
+    assert (await bench.next_event(correction("SECOND", "FIRST"), time=NOW - 5)).effect == "applied"
+    assert walmart.lines["1"].parcels == {"FIRST": 1}
+
+
 async def test_success_needs_no_second_look() -> None:
     fence = CountingFence()
     fence.believe_from = NOW + 40
