@@ -235,7 +235,8 @@ class Attempt:
         answer = await self.calling.get_order()
         if isinstance(answer, CallError):
             return answer
-        return self.room.orders.newest(self.rules.account, answer, self.room.clock.now())
+        # By when it was asked for: an answer that a stalled process comes to late is as old as the question.
+        return self.room.orders.newest(self.rules.account, answer, self.calling.asked_at)
 
     async def _read(self) -> Order | Outcome:
         if not self.calling.may("get_order"):

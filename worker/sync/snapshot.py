@@ -95,14 +95,14 @@ class OrderMemory:
             self._orders.popitem(last=False)
         return newest
 
-    def newest(self, account: str, order: Order, now: float, *, prefer_given: bool = False) -> Order:
-        """The order as read, or as known where that is later."""
+    def newest(self, account: str, order: Order, asked_at: float, *, prefer_given: bool = False) -> Order:
+        """The order as read, or as known where that is later. `asked_at`: epoch seconds when the read began."""
         key = (account, order.purchase_order_id)
         kept = self._orders.get(key)
         if kept is None:
             return order
         known, until, sure = kept
-        if now > until:
+        if asked_at > until:
             del self._orders[key]
             return order
         return later(order, known) if prefer_given or not sure else later(known, order)

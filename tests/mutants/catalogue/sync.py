@@ -190,6 +190,13 @@ SYNC: Final = (
         _TESTS,
     ),
     Mutant(
+        "an_old_read_counts_by_when_it_was_answered",
+        "worker/sync/attempt.py",
+        "self.room.orders.newest(self.rules.account, answer, self.calling.asked_at)",
+        "self.room.orders.newest(self.rules.account, answer, self.room.clock.now())",
+        _TESTS,
+    ),
+    Mutant(
         "a_read_after_a_refusal_may_go_back",
         "worker/sync/attempt.py",
         "        read = later(read, order)\n",

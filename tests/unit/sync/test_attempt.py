@@ -741,6 +741,18 @@ async def test_a_correction_is_made_though_the_event_before_it_read_an_older_ord
     assert walmart.lines["1"].parcels == {"FIRST": 1}
 
 
+async def test_what_is_known_counts_for_a_read_that_was_asked_for_while_it_did_however_late_its_answer_is() -> None:
+    """The process stood still between the question and the answer, which is as old as the question."""
+    walmart = Walmart({"1": line(ordered=2)})
+    tree = settings(read_lag_seconds=10, order_fresh_seconds=0)
+    bench = Bench(walmart, lag=8.0, tree=tree)
+    await bench.settle(cancelled(gone("1", 1, 1)))
+    bench.clock.time += 2
+    bench.api.read_seconds = 20.0
+    assert (await bench.next_event(cancelled(gone("1", 1, 1)))).effect == "already_applied"
+    assert walmart.lines["1"].cancelled == 1
+
+
 async def test_success_needs_no_second_look() -> None:
     fence = CountingFence()
     fence.believe_from = NOW + 40
