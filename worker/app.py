@@ -354,7 +354,7 @@ class Worker:
             lambda _: True, must_finish=lambda delivery: delivery.progress.posting, budget_s=budget_s
         )
         self._arrivals.forget_all()
-        self._sync.forget_answers()
+        self._sync.let_go()
 
     def _note_bugs(self, in_row: int) -> None:
         self.vitals.internal_errors_in_row = in_row

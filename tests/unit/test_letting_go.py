@@ -98,7 +98,7 @@ async def test_what_walmart_answered_is_forgotten_once_the_last_attempt_has_ende
     """Whoever owns the partition next may change the order; an attempt that ends late would save its answer still."""
     world = Posting()
     forgotten: list[list[int]] = []
-    world.worker._sync = SimpleNamespace(forget_answers=lambda: forgotten.append(list(world.ended)))
+    world.worker._sync = SimpleNamespace(let_go=lambda: forgotten.append(list(world.ended)))
     world.accept(2)
     running = asyncio.create_task(world.engine.run())
     while not world.begun:

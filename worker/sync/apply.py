@@ -62,6 +62,11 @@ class Sync:
         # A new memory: what an attempt that is under way keeps of the earlier owner's, or seller's, order is not seen.
         self._room.saved = SavedAnswers(self._room.settings.timing.order_fresh_seconds)
 
+    def let_go(self) -> None:
+        """The partitions are given away: others change the orders from now on."""
+        self.forget_answers()
+        self._room.orders.doubt()
+
     async def attempt(self, event: Event, progress: Progress, delivery: Delivery | None = None) -> Outcome:
         """One try at one event; the caller sees to it that an order has one at a time.
 

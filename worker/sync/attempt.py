@@ -56,6 +56,8 @@ class Attempt:
         self.acknowledged = False
         self.guard: GuardAnswer = Clear()
 
+        self.exact = False
+        """The newest view of the order is the answer to a call of this try, or a read that shows that call."""
     async def run(self) -> Outcome:
         outcome = await self._run()
         if isinstance(outcome, Again) and outcome.trouble not in (Trouble.NO_CAUSE, Trouble.BUDGET):
@@ -186,7 +188,7 @@ class Attempt:
 
     def _believed(self, step: Plan) -> Plan:
         """Without the markers it would take off because of what may be an old read: that waits until it is none."""
-        old = self._reads_are_old and rests_on_an_old_state(step, self.data, self.progress)
+        old = self._reads_are_old and rests_on_an_old_state(step, self.data, self.exact)
         return replace(step, frees=()) if old else step
 
     async def _mark(self, step: Plan) -> bool:
@@ -222,7 +224,7 @@ class Attempt:
         if waiting:
             text = f"{waiting} unit(s) to cancel wait for shipments: Walmart takes no partial cancellation"
             return self._again(Trouble.SHIPMENTS, Failure("waiting_for_shipments", text), order)
-        if self._reads_are_old and rests_on_an_old_state(step, self.data, self.progress):
+        if self._reads_are_old and rests_on_an_old_state(step, self.data, self.exact):
             text = "the partition's earlier owner may have changed the order a moment ago: it is read again before that"
             failure = Failure("outcome_unknown", text)
             wait = min(READ_AGAIN_S, max(0.0, self.room.fence.believe_from - now))
@@ -232,7 +234,7 @@ class Attempt:
     # -- reading
 
     async def _get(self) -> Order | CallError:
-        answer = await self.calling.get_order()
+        answer, self.exact = await self.calling.get_order(), False
         if isinstance(answer, CallError):
             return answer
         # By when it was asked for: an answer that a stalled process comes to late is as old as the question.
@@ -334,6 +336,7 @@ class Attempt:
             if not any(line.created for line in newest.lines):
                 self.calling.save(newest, self.calling.asked_at)
             return newest
+            self.exact = True
         again = again_for(answer, "acknowledge", self.operation, order.status, write=False)
         if again is not None:
             return again
@@ -399,7 +402,7 @@ class Attempt:
         """The order shows the call: it answers it, or is a read that lags less. `begun`: epoch seconds of the call."""
         for key, quantity in zip(call.keys, call.quantities, strict=True):
             self.sent[key] = self.sent.get(key, 0) + quantity
-        self.worked = call
+        self.worked, self.exact = call, True
         newest = self._worked(order, unsettled, answered=True)
         self.calling.save(newest, begun)
         return newest

@@ -46,7 +46,7 @@ def succeeds(step: Plan) -> bool:
     return not step.problems and all(line.fate == "shown" for line in step.lines)
 
 
-def rests_on_an_old_state(step: Plan, data: OrderShipped | OrderCancelled, progress: Progress) -> bool:
+def rests_on_an_old_state(step: Plan, data: OrderShipped | OrderCancelled, exact: bool) -> bool:
     """True if an older view of the order than its true state could have led to this end.
 
     Units shown as shipped or cancelled stay so; what is missing may be there already, and a number may have been
@@ -54,7 +54,7 @@ def rests_on_an_old_state(step: Plan, data: OrderShipped | OrderCancelled, progr
     """
     if any(problem.code in _OF_STATE for problem in step.problems):
         return True
-    return corrects(data) and not progress.applied
+    return corrects(data) and not exact
 
 
 def pending(step: Plan, progress: Progress) -> list[Refusal]:

@@ -107,6 +107,11 @@ class OrderMemory:
             return order
         return later(order, known) if prefer_given or not sure else later(known, order)
 
+    def doubt(self) -> None:
+        """Others may have changed the orders from now on: no view is newer than a read with as many open units."""
+        for key, (order, until, _) in self._orders.items():
+            self._orders[key] = (order, until, False)
+
     def __len__(self) -> int:
         return len(self._orders)
 

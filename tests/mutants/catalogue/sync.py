@@ -149,7 +149,7 @@ SYNC: Final = (
     Mutant(
         "saved_answers_outlive_a_handover",
         "worker/app.py",
-        "        self._sync.forget_answers()\n",
+        "        self._sync.let_go()\n",
         "        pass\n",
         ("tests/unit/test_letting_go.py",),
     ),
@@ -188,6 +188,20 @@ SYNC: Final = (
         "not await self._mark(self._believed(step)):",
         "not await self._mark(step):",
         _TESTS,
+    ),
+    Mutant(
+        "an_answer_of_before_a_handover_wins_over_reads",
+        "worker/sync/apply.py",
+        "        self._room.orders.doubt()\n",
+        "",
+        ("tests/unit/sync/test_earlier_owners.py",),
+    ),
+    Mutant(
+        "what_was_applied_makes_an_old_read_new",
+        "worker/sync/belief.py",
+        "return corrects(data) and not exact",
+        "return False",
+        (*_TESTS, "tests/unit/sync/test_earlier_owners.py"),
     ),
     Mutant(
         "an_old_read_counts_by_when_it_was_answered",
