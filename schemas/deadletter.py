@@ -50,7 +50,6 @@ class DeadLetterHeaders:
     store: str | None = None
     order: str | None = None
     shipment: str | None = None
-    corrects: bool = False
     topic: str | None = None
     partition: int | None = None
     offset: int | None = None
@@ -227,7 +226,6 @@ def _headers() -> tuple[Header, ...]:
         "store": (NAME, "the event's store"),
         "order": (NAME, "Walmart's purchase order id"),
         "shipment": (NAME, "the shipment id: its later success closes this dead letter"),
-        "corrects": (FLAG, "it replaces a tracking number: a later correction of the order ships nothing before it"),
         "topic": (NAME, "topic the event came from"),
         "partition": (WHOLE, "its partition"),
         "offset": (WHOLE, "its offset"),

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from schemas.carried import Carried
 from schemas.deadletter import Confirmed, DeadLetterHeaders, State
-from schemas.events import OrderShipped
 from worker.delivery import Delivery
 from worker.errors import Failure
 from worker.outcome import ConfirmedUnits, Verdict
@@ -57,7 +56,6 @@ def _letter(
     if delivery.refusal is not None and delivery.refusal.code == UNREADABLE:
         # Taken for absent, what cannot be read would let a later replay send again what Walmart has confirmed.
         units, told = (units, None) if units else (None, told)
-    data = delivery.event.data if delivery.event is not None else None
     return DeadLetterHeaders(
         state=state,
         key=record.key,
@@ -66,7 +64,6 @@ def _letter(
         store=delivery.envelope.store,
         order=delivery.envelope.order if order == "" else order,
         shipment=delivery.envelope.shipment,
-        corrects=isinstance(data, OrderShipped) and data.corrects,
         topic=record.topic,
         partition=record.partition,
         offset=record.offset,

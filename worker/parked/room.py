@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterable
 
 import structlog
 from aiokafka.structs import ConsumerRecord
@@ -263,10 +264,12 @@ class Room:
         row = self.table.marker(order, number)
         return None if row is None else row.event_time
 
-    def awaits_correction(self, order: str, delivery: Delivery | None) -> bool:
-        """True if a correction of the order that came before this event is not settled: no marker tells of it yet."""
+    def unsettled(self, order: str, delivery: Delivery | None) -> Iterable[str]:
+        """The numbers, as told, that the order's corrections from before this event lead to and are not settled."""
         assert delivery is not None, "nothing comes before what was never read"
-        return any(row.corrects and _came_before(row, delivery.record) for row in self.table.of_order(order))
+        for row in self.table.of_order(order):
+            if row.leads_to and _came_before(row, delivery.record):
+                yield from row.leads_to
 
     async def mark(self, order: str, number: str, event_time: float, delivery: Delivery | None) -> bool:
         """Remember that this number is corrected away; True once Kafka has acknowledged it."""

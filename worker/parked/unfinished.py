@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Literal
 
+import orjson
+
 from schemas.deadletter import DeadLetterHeaders
 from worker.delivery import Place
 from worker.settings import Settings
@@ -75,8 +77,8 @@ class Unfinished:
     """Dead letters: a later success of this shipment closes them."""
     ships: bool
     """A shipment: it may pass cancels that wait for shipments."""
-    corrects: bool
-    """A shipment that replaces a tracking number."""
+    leads_to: tuple[str, ...]
+    """The tracking numbers, as told, that it puts in the place of others."""
     digest: int
     """Of the value's bytes; compared only within this process."""
     replay_number: int
@@ -151,7 +153,7 @@ def row_of(
         store=sys.intern(about.store or ""),
         shipment=about.shipment if about.state == "dead" else None,
         ships=ships,
-        corrects=about.corrects,
+        leads_to=_leads_to(value),
         digest=digest_of(value),
         replay_number=about.replay_number,
         topic=sys.intern(about.topic or ""),
@@ -168,6 +170,19 @@ def row_of(
     else:
         _times(row, about, written_at, rules)
     return row
+
+
+def _leads_to(value: bytes | None) -> tuple[str, ...]:
+    """Told by the event's own bytes: whoever wrote the record, and whatever has become of its headers."""
+    if not value or b"replaces_tracking_number" not in value:
+        return ()
+    try:
+        told = orjson.loads(value)
+        packages = told.get("data", told)["packages"]
+        numbers = [package.get("tracking_number") for package in packages if package.get("replaces_tracking_number")]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return ()
+    return tuple([number for number in numbers if isinstance(number, str)])
 
 
 def _times(row: Unfinished, about: DeadLetterHeaders, written_at: float, rules: Rules) -> None:

@@ -15,7 +15,7 @@ from schemas.walmart.order import Order
 from worker.delivery import Delivery, Event
 from worker.errors import Failure
 from worker.outcome import Again, Outcome, Progress, Trouble, Unsettled, Warned
-from worker.sync.belief import corrects, has_items, is_all, pending, rests_on_an_old_state, succeeds
+from worker.sync.belief import has_items, is_all, pending, rests_on_an_old_state, succeeds
 from worker.sync.calling import Calling
 from worker.sync.calls import Acknowledge, Call, Cancel, Correct, Key, Memory, Plan, Write
 from worker.sync.cancel import without_items
@@ -27,6 +27,7 @@ from worker.sync.refusals import TurnedAway, named, note_refusal, planned_again,
 from worker.sync.room import Room
 from worker.sync.rules import Rules
 from worker.sync.snapshot import later, merged, shows
+from worker.sync.tracking import canonical
 from worker.sync.verdict import operation_of, refused
 from worker.walmart.answer import CallError, CallKind, OrdersApi
 
@@ -55,9 +56,9 @@ class Attempt:
         """The latest call that the order shows."""
         self.acknowledged = False
         self.guard: GuardAnswer = Clear()
-
         self.exact = False
         """The newest view of the order is the answer to a call of this try, or a read that shows that call."""
+
     async def run(self) -> Outcome:
         outcome = await self._run()
         if isinstance(outcome, Again) and outcome.trouble not in (Trouble.NO_CAUSE, Trouble.BUDGET):
@@ -169,9 +170,12 @@ class Attempt:
                 progress.one_by_one,
                 self.acknowledged,
                 self.guard.why if isinstance(self.guard, Refuse) else None,
-                corrects(self.data) and self.room.corrections.awaits_correction(self.order_id, self.delivery),
+                self._awaits_correction,
             ),
         )
+
+    def _awaits_correction(self, old: str) -> bool:
+        return any(canonical(told) == old for told in self.room.corrections.unsettled(self.order_id, self.delivery))
 
     def _happened_at(self) -> float:
         if self.event.time is not None:
@@ -332,11 +336,11 @@ class Attempt:
         self.acknowledged = True
         answer = await self.calling.acknowledge()
         if isinstance(answer, Order):
+            self.exact = True
             newest = self._remember(answer, answered=True)
             if not any(line.created for line in newest.lines):
                 self.calling.save(newest, self.calling.asked_at)
             return newest
-            self.exact = True
         again = again_for(answer, "acknowledge", self.operation, order.status, write=False)
         if again is not None:
             return again

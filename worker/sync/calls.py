@@ -147,6 +147,10 @@ class Mark(NamedTuple):
     event_time: float
 
 
+def _settled(_: str) -> bool:
+    return False
+
+
 @dataclass(slots=True)
 class Memory:
     """What earlier tries and calls of this event have taught: the part of its progress a plan looks at."""
@@ -163,8 +167,9 @@ class Memory:
     """The acknowledgement has been tried."""
     withheld: str | None = None
     """Cancels without items: why what is still open may not be cancelled (the guard refuses)."""
-    awaits_correction: bool = False
-    """An earlier correction of the order is not settled: it may lead from another event's number to this one's."""
+    awaits_correction: Callable[[str], bool] = _settled
+    """True if an earlier correction of the order, which leads to this number (canonical), is not settled: another
+    event's number, which only that one knows, may lead there."""
 
 
 @dataclass(slots=True)

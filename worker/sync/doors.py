@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -121,8 +122,11 @@ class Corrections(Protocol):
         """Time (epoch seconds) of the event that corrected the number away, or None."""
         ...
 
-    def awaits_correction(self, order: str, delivery: Delivery | None) -> bool:
-        """True if a correction of the order that came before this event is not settled: no marker tells of it yet."""
+    def unsettled(self, order: str, delivery: Delivery | None) -> Iterable[str]:
+        """The numbers, as told, that the order's corrections from before this event lead to and are not settled.
+
+        No marker tells of them yet.
+        """
         ...
 
     async def mark(self, order: str, number: str, event_time: float, delivery: Delivery | None) -> bool:
@@ -143,9 +147,9 @@ class MemoryCorrections:
     def superseded_at(self, order: str, number: str) -> float | None:
         return self.times.get((order, number))
 
-    def awaits_correction(self, order: str, delivery: Delivery | None) -> bool:
+    def unsettled(self, order: str, delivery: Delivery | None) -> Iterable[str]:
         del order, delivery
-        return False
+        return ()
 
     async def mark(self, order: str, number: str, event_time: float, delivery: Delivery | None) -> bool:
         del delivery

@@ -207,9 +207,9 @@ class _ShipPlanner:
         """Shown under the old number: replaced. Under the new one: done. Nothing shipped of the line or SKU: shipped.
 
         Where something of a SKU has shipped, its untouched lines prove nothing: the units may be those shown under yet
-        another number, because an earlier correction was refused. And while an earlier correction is not settled,
-        nothing is shipped here: the units' first number may be one that only that one knows, and the shipment that
-        carries it, replayed, would ship them again.
+        another number, because an earlier correction was refused. And while an earlier correction to the number to be
+        replaced is not settled, nothing is shipped here: the units' first number is one that only that one knows, and
+        the shipment that carries it, replayed, would ship them again.
         """
         number = demand.box.number
         marked = self._superseded_at(lines, number.canonical)
@@ -226,7 +226,7 @@ class _ShipPlanner:
                 need -= units
                 self._piece(self.moves, demand, line, units)
         untouched = not any(line.shipped for line in lines)
-        if need and untouched and not self.memory.awaits_correction:
+        if need and untouched and not self.memory.awaits_correction(old):
             before = len(self.sends)
             need = self._send(demand, lines, need)
             shipped = sum(piece.quantity for piece in self.sends[before:])
@@ -392,8 +392,11 @@ class _ShipPlanner:
     def _unmatched(self, demand: Demand, lines: tuple[OrderLine, ...], short: int) -> None:
         told = demand.box.package.replaces_tracking_number
         message = f"{demand.name}: {short} unit(s) are not shown under {told}, which is to be replaced"
-        if self.memory.awaits_correction:
-            message += "; an earlier correction of this order is not settled: replay that first, then this"
+        if self.memory.awaits_correction(demand.box.replaces or ""):
+            message += (
+                "; an earlier correction leads to that number and is not settled: replay that first, then this,"
+                " or resolve it once it is sure that nothing will ship under the number it replaces"
+            )
         self._refuse(demand, lines[0] if len(lines) == 1 else None, short, "correction_unmatched", message)
 
     def _gone(self, demand: Demand, lines: tuple[OrderLine, ...], short: int) -> int:

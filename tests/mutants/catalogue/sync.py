@@ -171,7 +171,7 @@ SYNC: Final = (
     Mutant(
         "a_correction_ships_behind_an_unsettled_one",
         "worker/sync/ship.py",
-        "        if need and untouched and not self.memory.awaits_correction:\n",
+        "        if need and untouched and not self.memory.awaits_correction(old):\n",
         "        if need and untouched:\n",
         (*_TESTS, "tests/unit/sync/test_ship_plan.py"),
     ),

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from parked_world import NOW, SETTINGS, Read, World, ask_replay, delivery
 
 from schemas import deadletter
 from schemas.deadletter import DeadLetterHeaders
-from schemas.events import OrderShipped
-from worker.delivery import Delivery, Event, Place
+from worker.delivery import Place
 from worker.errors import Failure
 from worker.kafka import NotPublishedError
 from worker.outcome import ConfirmedUnits, Verdict
@@ -133,40 +130,34 @@ async def test_markers_survive_a_restart_and_are_freed() -> None:
     assert again.room.superseded_at("PO1", "OLD") is None
 
 
-def correcting(name: str, **more: Any) -> Delivery:
-    packages = [{"tracking_number": "NEW", "carrier": {"code": "ups"}, "replaces_tracking_number": "OLD"}]
-    items = [{"line_number": "1", "quantity": 1}]
-    data = OrderShipped.model_validate(
-        {
-            "store": "us",
-            "purchase_order_id": "1796277083022",
-            "commerce_order_id": "100",
-            "shipment_id": "S1",
-            "shipped_at": "2026-11-23T10:00:00Z",
-            "packages": [package | {"items": items} for package in packages],
-        }
-    )
-    event = Event("/s", name, "commerce.order.shipped.v1", NOW, data)
-    return delivery(name, event=event, **more)
+CORRECTS = b'{"packages": [{"tracking_number": "N 2", "replaces_tracking_number": "N1"}, {"tracking_number": "X"}]}'
 
 
-async def test_an_unsettled_correction_is_known_to_what_came_after_it() -> None:
+@pytest.mark.parametrize("value", [CORRECTS, b'{"data": ' + CORRECTS + b"}"], ids=["binary", "structured"])
+async def test_an_unsettled_correction_is_known_to_what_came_after_it(value: bytes) -> None:
     world = World()
     await world.room.put_dead(delivery("ships", offset=6), FAILED)
-    assert not world.room.awaits_correction("PO1", delivery("third", offset=8)), "one that corrects nothing"
-    await world.room.put_dead(correcting("corrects", offset=7), FAILED)
+    await world.room.put_dead(delivery("corrects", offset=7, value=value), FAILED)
     again = World(world.log)
     again.restore()
     for room in (world.room, again.room):
-        assert room.awaits_correction("PO1", delivery("third", offset=8))
-        assert not room.awaits_correction("PO1", delivery("ships", offset=6)), "it came before"
-        assert not room.awaits_correction("PO1", correcting("corrects", offset=7)), "itself"
-        assert not room.awaits_correction("PO2", delivery("third", offset=8, order="PO2"))
+        assert list(room.unsettled("PO1", delivery("third", offset=8))) == ["N 2"]
+        assert not list(room.unsettled("PO1", delivery("ships", offset=6))), "it came before"
+        assert not list(room.unsettled("PO1", delivery("corrects", offset=7))), "itself"
+        assert not list(room.unsettled("PO2", delivery("third", offset=8, order="PO2")))
     await ask_replay(again, f"{T}|/s|corrects")
     again.restore()
-    assert again.room.awaits_correction("PO1", delivery("third", offset=8)), "asked for, not settled"
-    await again.room.settle(correcting("corrects", offset=7))
-    assert not again.room.awaits_correction("PO1", delivery("third", offset=8))
+    assert list(again.room.unsettled("PO1", delivery("third", offset=8))), "asked for, not settled"
+    await again.room.settle(delivery("corrects", offset=7, value=value))
+    assert not list(again.room.unsettled("PO1", delivery("third", offset=8)))
+
+
+@pytest.mark.parametrize("value", [b"[]", b'"x"', b"{", b'{"packages": 1}', b'{"packages": ["x"]}', b'{"data": null}'])
+async def test_a_dead_letter_whose_bytes_are_no_correction_leads_nowhere(value: bytes) -> None:
+    world = World()
+    await world.room.put_dead(delivery("broken", value=value + b" /* replaces_tracking_number */"), FAILED)
+    await world.room.put_dead(delivery("other", value=value.replace(b"x", b"replaces_tracking_number")), FAILED)
+    assert not list(world.room.unsettled("PO1", delivery("third", offset=8)))
 
 
 async def test_a_marker_that_cannot_be_written_says_so() -> None:

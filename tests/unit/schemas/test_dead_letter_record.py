@@ -33,7 +33,6 @@ FULL = DeadLetterHeaders(
     store="us_store_view",
     order="1796277083022",
     shipment="000000045",
-    corrects=True,
     topic="commerce.order-shipped.v1",
     partition=3,
     offset=1187,

@@ -31,9 +31,9 @@ class Markers:
     def superseded_at(self, order: str, number: str) -> float | None:
         return self.times.get((order, number))
 
-    def awaits_correction(self, order: str, delivery: Delivery | None) -> bool:
+    def unsettled(self, order: str, delivery: Delivery | None) -> tuple[str, ...]:
         del order, delivery
-        return False
+        return ()
 
     async def mark(self, order: str, number: str, event_time: float, delivery: Delivery | None) -> bool:
         if self.chance.random() < self.failing:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import permutations
 from typing import Any
 
 import pytest
@@ -942,8 +941,8 @@ async def test_a_correction_that_cannot_be_marked_is_not_sent() -> None:
         def superseded_at(self, order: str, number: str) -> float | None:
             return None
 
-        def awaits_correction(self, order: str, delivery: Delivery | None) -> bool:
-            return False
+        def unsettled(self, order: str, delivery: Delivery | None) -> tuple[str, ...]:
+            return ()
 
         async def mark(self, order: str, number: str, event_time: float, delivery: Delivery | None) -> bool:
             return False
@@ -955,26 +954,6 @@ async def test_a_correction_that_cannot_be_marked_is_not_sent() -> None:
     outcome = again(await bench.attempt(correction("OLD1", A)))
     assert (outcome.trouble, outcome.failure.code) == (Trouble.OURS, "not_ready")
     assert "shipping" not in bench.api.calls
-
-
-async def test_a_chain_of_corrections_of_dead_letters_charges_a_unit_once_in_whichever_order_it_is_replayed() -> None:
-    """All three are dead (their store was not known); a person replays the last, then the others."""
-    events = {"first": one(1, "N1"), "second": correction("N1", "N2"), "third": correction("N2", "N3")}
-    times = {"first": NOW - 10, "second": NOW - 9, "third": NOW - 8}
-    for order in permutations(events):
-        dead = set(events)
-
-        class Room(MemoryCorrections):
-            def awaits_correction(self, order: str, delivery: Delivery | None) -> bool:
-                return replayed == "third" and "second" in dead  # noqa: B023
-
-        bench = Bench(Walmart({"1": line(ordered=3)}), corrections=Room())
-        for replayed in (*order, *events):
-            end = await bench.next_event(events[replayed], time=times[replayed])
-            if end.status == "succeeded":
-                dead.discard(replayed)
-        assert not dead
-        assert bench.walmart.lines["1"].parcels == {"N3": 1}, order
 
 
 async def test_a_replayed_dead_letter_after_a_correction_counts_no_unit_twice() -> None:

@@ -434,7 +434,7 @@ def test_a_correction_already_shown_is_done_and_still_marks_the_old_number() -> 
 def test_a_correction_behind_an_unsettled_one_ships_nothing() -> None:
     """OLD1 -> OLD2 has not run: OLD1's shipment, replayed, would ship the units once more under the first number."""
     walmart = Walmart({"1": line(ordered=2)})
-    step = made(shipped(correction("OLD2", A, item("1"))), walmart, memory=Memory(awaits_correction=True))
+    step = made(shipped(correction("OLD2", A, item("1"))), walmart, memory=Memory(awaits_correction="OLD2".__eq__))
     assert (step.calls, step.marks) == ((), ())
     assert [problem.code for problem in step.problems] == ["correction_unmatched"]
     assert "replay that first" in step.problems[0].message
@@ -443,7 +443,7 @@ def test_a_correction_behind_an_unsettled_one_ships_nothing() -> None:
 
 def test_a_correction_behind_an_unsettled_one_replaces_what_is_shown() -> None:
     walmart = Walmart({"1": line(ordered=2, OLD2=1)})
-    step = made(shipped(correction("OLD2", A, item("1"))), walmart, memory=Memory(awaits_correction=True))
+    step = made(shipped(correction("OLD2", A, item("1"))), walmart, memory=Memory(awaits_correction="OLD2".__eq__))
     (call,) = step.calls
     assert isinstance(call, Correct)
     assert not step.problems
