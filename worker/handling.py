@@ -254,11 +254,13 @@ class Handling:
 
     async def still_retrying(self, delivery: Delivery) -> None:
         """Tell once that the event is late, and what it waits for."""
-        held = self._gatekeeper.held_at(delivery, self._clock.now())
-        if held is not None and (delivery.last_again is None or held[0] == "throttled"):
-            again = Again(Trouble.BUDGET if held[0] == "throttled" else Trouble.OURS, _held(held[0]))
-        else:
-            again = delivery.last_again or Again(Trouble.OURS, _NOT_STARTED)
+        held, again = self._gatekeeper.held_at(delivery, self._clock.now()), delivery.last_again
+        reason = held[0] if held is not None else "not_started"
+        if held is None and again is None and delivery.progress.waited.mostly_for_budget:
+            # The gate happens to have a call left at this moment, for the next in turn.
+            reason = "throttled"
+        if again is None or reason == "throttled":
+            again = Again(Trouble.BUDGET if reason == "throttled" else Trouble.OURS, _held(reason))
         try:
             await self._report.still_retrying(delivery, again, account=self.account(delivery))
         except NotPublishedError:

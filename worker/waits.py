@@ -69,6 +69,12 @@ class Waits:
         self.add(self.reason, rest)
         return rest
 
+    @property
+    def mostly_for_budget(self) -> bool:
+        """True if at least half of what gates and waits that are over have told was for calls the account may make."""
+        budget = self.seconds.get("budget", 0.0) + self.seconds.get("slow", 0.0)
+        return budget > 0 and budget >= sum(self.seconds.values()) / 2
+
     def cause(
         self,
         latency_s: float,

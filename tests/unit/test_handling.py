@@ -483,6 +483,26 @@ async def test_a_late_event_is_told_before_it_is_parked_and_once() -> None:
     assert (len(world.rooms.late), len(world.rooms.parked), one.told_retrying) == (1, 2, True)
 
 
+@pytest.mark.parametrize(
+    ("waited", "code"),
+    [
+        ({"budget": 9.0, "slots": 1.0}, "throttled"),
+        ({"budget": 1.0, "closed": 9.0}, "not_started"),
+        ({}, "not_started"),
+    ],
+)
+async def test_what_is_late_for_the_budget_says_so_though_a_call_is_left_just_now(
+    waited: dict[Hold, float], code: str
+) -> None:
+    """Its gate lets the next in turn through at this very moment, and 149 others wait on."""
+    world, one = World(), delivery()
+    world.handling.waited(one, waited)
+    await world.handling.still_retrying(one)
+    (told,) = world.rooms.late
+    assert told.failure.code == code
+    assert (told.trouble is Trouble.BUDGET) == (code == "throttled")
+
+
 async def test_one_taken_out_only_to_be_told_is_parked_again_as_it_was() -> None:
     world, one = World(), delivery()
     one.room_place, one.only_tell, one.next_try = Place(0, 7), True, NOW + 500
