@@ -160,6 +160,7 @@ def sandbox_settings(
             "call_timeout_seconds": 2,
             "retry_base_seconds": 0.2,
             "retry_max_seconds": 2,
+            "parked_retry_max_seconds": 60,
             "read_lag_seconds": 2,
             "probe_seconds": 1,
         },
