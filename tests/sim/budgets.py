@@ -65,6 +65,11 @@ class BudgetPlan:
         """All headers are right."""
         return all(style == "right" for style in self.styles.values())
 
+    @property
+    def is_shared_unseen(self) -> bool:
+        """Somebody else uses an account whose headers do not tell what is left."""
+        return self.foreign is not None and self.styles[self.foreign] != "right"
+
     def seller(self, name: str) -> SellerSpec:
         """An account with its keys and buckets."""
         rates = {operation: Rate(per_minute=rate, burst=self.size) for operation, rate in PUBLISHED_PER_MINUTE.items()}

@@ -23,6 +23,9 @@ WAVE: Final = 0.25
 """Where the use of budgets is measured, everything is published in this part of the time: many wait."""
 BUDGETED_PATIENCE_S: Final = 400.0
 """Where calls are limited, the longest backlog of a seed takes this long, also beside somebody else."""
+UNSEEN_S: Final = 20.0
+"""But for each event where it does not see what that one takes: it makes a tenth of Walmart's one shipment a second
+there at least, and with a bucket of one every other of these is turned away."""
 
 
 @dataclass
@@ -126,6 +129,8 @@ def make(seed: int) -> Scenario:
         scenario.settings = scenario.settings.model_copy(update={"timing": patient})
     scenario.happenings.sort(key=lambda happening: happening.at)
     scenario.patience = scenario.settings.timing.give_up_after_hours * 3600 * 2 + 400
+    if scenario.budget.is_shared_unseen:
+        scenario.patience += UNSEEN_S * len(scenario.messages)
     return scenario
 
 
