@@ -623,7 +623,8 @@ class FakeProducer(_Client):
             cluster.loop.in_world(self.timeout_s / 2, _fail, answer, KafkaTimeoutError())
             return
         stored: list[Stored] = [
-            cluster.append(topic, number, *record, timestamp_ms=written_ms, by=self.process) for record in records
+            cluster.append(topic, number, *record, timestamp_ms=written_ms, by=self.process, more=count < len(records))
+            for count, record in enumerate(records, start=1)
         ]
         if not lost:
             metadata = RecordMetadata(

@@ -182,8 +182,12 @@ class Cluster:
         *,
         timestamp_ms: int | None = None,
         by: Process | None = None,
+        more: bool = False,
     ) -> Stored:
-        """Write a record; sometimes the offset after it is a control record's, which nobody sees."""
+        """Write a record; sometimes the offset after it is a control record's, which nobody sees.
+
+        `more` of its batch follow: these have the next offsets (a record's offset is its batch's and a delta).
+        """
         log = self.logs[topic, partition]
         now = self.loop.time()
         lag = 0.0
@@ -195,7 +199,7 @@ class Cluster:
             log.end, self.now_ms if timestamp_ms is None else timestamp_ms, key, value, headers, visible_at, by
         )
         log.records.append(stored)
-        log.end += 1 if self.chance.random() < 0.95 else 2
+        log.end += 1 if self.chance.random() < 0.95 or more else 2
         for told in self.written:
             told(topic, partition, stored)
         if visible_at > now:

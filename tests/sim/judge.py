@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict, deque
 from typing import Final
 
@@ -37,7 +38,19 @@ State = dict[str, tuple[int, int, dict[str, int]]]
 class Published:
     """One input record and what became of it."""
 
-    __slots__ = ("final", "last", "message", "offset", "partition", "published_at", "record", "room", "topic")
+    __slots__ = (
+        "ended_at",
+        "final",
+        "last",
+        "message",
+        "observed_at",
+        "offset",
+        "partition",
+        "published_at",
+        "record",
+        "room",
+        "topic",
+    )
 
     def __init__(self, message: Message, topic: str, partition: int, record: Stored, at: float) -> None:
         self.message, self.topic, self.partition, self.record = message, topic, partition, record
@@ -46,7 +59,9 @@ class Published:
         self.final: tuple[float, str, str | None] | None = None
         """Loop time, status and error code of the first final result that names this record."""
         self.last = ""
-        """Status of the latest final result."""
+        """Status of the latest final result that was not only observed."""
+        self.ended_at = self.observed_at = -math.inf
+        """Loop times of that one, and of the latest that was."""
         self.room = False
         """A dead letter or waiting record that names it was written."""
 
@@ -143,10 +158,11 @@ class Judge:
         self.history.count("final results observed" if told["observed"] else "final results")
         if told["observed"]:
             self._observed.add(each.message.order)  # and a dead letter stays
+            each.observed_at = self.cluster.loop.time()
             if b"replaces_tracking_number" in (each.record.value or b""):
                 self._untold.add(each.message.order)
         elif told["status"] == "failed" or not self._is_beyond(each, key, record.by):
-            each.last = told["status"]
+            each.last, each.ended_at = told["status"], self.cluster.loop.time()
         self.replays.result(told, self.cluster.loop.time())
         if each.final is None:
             each.final = (self.cluster.loop.time(), told["status"], error)
@@ -402,7 +418,11 @@ class Judge:
         if each is None:
             return
         same = [other for other in self.by_key[each.message.identity] if other.record.value == each.record.value]
-        if {other.last for other in (each, *same)} <= {"succeeded", ""} and any(other.last for other in (each, *same)):
+        ended = [other for other in (each, *same) if other.last]
+        if any(other.last != "succeeded" for other in ended):
+            return
+        # One that succeeded, came again, and was only observed then, stays until it is replayed in earnest.
+        if any(other.ended_at > each.observed_at for other in ended):
             self.violation(f"{key}: a dead letter is left of an event that succeeded")
 
     def _any_failed(self, order: OrderStory) -> bool:
