@@ -101,7 +101,7 @@ class Judge:
         self._observed: set[str] = set()
         """Orders of which an event was only observed: to the worker it is concluded, and nothing was sent."""
         self._untold: set[str] = set()
-        """Orders of which a correction was only observed: no marker tells of it."""
+        """Orders of which a correction was only observed, or called settled by a person: no marker tells of it."""
         self._disordered: set[str] = set()
         """Orders of which a waiting event was replayed, which the command never does: it has lost its place."""
         cluster.broken = self.violation
@@ -257,6 +257,8 @@ class Judge:
         if (about.state, was) == ("replay", "waiting") and about.order:
             self._disordered.add(about.order)
         if record.value is None or about.state == "settled":
+            if about.by and before is not None and b"replaces_tracking_number" in (before.value or b""):
+                self._untold.add(about.order or "")  # a person says that Walmart shows it, and did not look
             self.room.pop(record.key, None)
             self._wrote.pop(record.key, None)
             return
